@@ -1,0 +1,6 @@
+export * from './assert.js';
+export * from './clock.js';
+export * from './fault.js';
+export * from './log.js';
+export * from './sizes.js';
+export * from './undo.js';

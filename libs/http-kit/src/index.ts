@@ -1,0 +1,5 @@
+export * from './caller.js';
+export * from './reply.js';
+export * from './request.js';
+export * from './route.js';
+export * from './tokens.js';

@@ -1,0 +1,10 @@
+/** Nest injection tokens for what the process offers to http wings. `@Inject(REPLICA) private readonly replica: Replica`. */
+export const REPLICA = Symbol('replica');
+/** Member (#members): typed calls to agents and schedulers, and Streams. */
+export const MEMBERS = Symbol('members');
+/** EventHub (#events/host). */
+export const EVENTS = Symbol('events');
+/** ServerInfo (#members): facts of this member. */
+export const SERVER = Symbol('server');
+export const CLOCK = Symbol('clock');
+export const LOGGER = Symbol('logger');

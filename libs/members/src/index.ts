@@ -1,0 +1,4 @@
+export * from './context.js';
+export * from './streams.js';
+export * from './calls.js';
+export * from './host-context.js';

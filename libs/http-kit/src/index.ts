@@ -1,3 +1,4 @@
+export * from './body.js';
 export * from './caller.js';
 export * from './reply.js';
 export * from './request.js';

@@ -12,7 +12,8 @@ export class Body {
     body: unknown,
     private readonly at = '',
   ) {
-    if (body === null || typeof body !== 'object' || Array.isArray(body)) throw fault.invalid(`Invalid request body: ${at || 'it'} must be a JSON object`);
+    if (body === null || typeof body !== 'object' || Array.isArray(body))
+      throw fault.invalid(`Invalid request body: ${at || 'it'} must be a JSON object`);
     this.#fields = body as Record<string, unknown>;
   }
 

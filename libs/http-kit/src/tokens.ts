@@ -8,3 +8,7 @@ export const EVENTS = Symbol('events');
 export const SERVER = Symbol('server');
 export const CLOCK = Symbol('clock');
 export const LOGGER = Symbol('logger');
+/** LocalStore (#replica): this member's own database. */
+export const LOCAL = Symbol('local');
+/** Gateway (below): the listeners of this process. */
+export const GATEWAY = Symbol('gateway');

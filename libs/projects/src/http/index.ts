@@ -1,0 +1,2 @@
+export * from './projects.controller.js';
+export * from './usage.js';

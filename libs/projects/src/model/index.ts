@@ -1,0 +1,3 @@
+export * from './features.js';
+export * from './keys.js';
+export * from './names.js';

@@ -1,0 +1,2 @@
+export * from './profiles.controller.js';
+export * from './rules.js';

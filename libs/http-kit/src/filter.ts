@@ -25,7 +25,7 @@ export function parseFilter(text: string): Filter {
     let selected = true;
     for (const { clause, path, matches } of clauses) {
       const value = valueOf(object, path);
-      const matched = (value !== undefined && matches(value)) !== (clause.operator === 'ne') !== clause.not;
+      const matched = ((value !== undefined && matches(value)) !== (clause.operator === 'ne')) !== clause.not;
       selected = clause.logical === 'and' ? selected && matched : selected || matched;
     }
     return selected;
@@ -36,7 +36,7 @@ function parse(text: string): Clause[] {
   const words = text.split(/\s+/).filter((word) => word !== '');
   const clauses: Clause[] = [];
   let logical: Clause['logical'] = 'and';
-  for (let at = 0; at < words.length; ) {
+  for (let at = 0; at < words.length;) {
     const not = words[at]!.toLowerCase() === 'not';
     if (not && ++at === words.length) throw invalid('incomplete not clause');
     const field = words[at++]!;

@@ -1,6 +1,7 @@
 export * from './body.js';
 export * from './caller.js';
 export * from './filter.js';
+export * from './gateway.js';
 export * from './list.js';
 export * from './reply.js';
 export * from './request.js';

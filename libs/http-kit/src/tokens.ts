@@ -10,5 +10,5 @@ export const CLOCK = Symbol('clock');
 export const LOGGER = Symbol('logger');
 /** LocalStore (#replica): this member's own database. */
 export const LOCAL = Symbol('local');
-/** Gateway (below): the listeners of this process. */
+/** Gateway (./gateway.ts): the listeners of this process. */
 export const GATEWAY = Symbol('gateway');

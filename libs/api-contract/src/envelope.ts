@@ -83,3 +83,12 @@ export interface Event {
   number?: number;
   boot?: string;
 }
+
+/** Muster's own frame, only for a listener that resumed with ?since=: events of a member that it will never get. */
+export interface LostEvent {
+  type: 'lost';
+  timestamp: string;
+  location: string;
+  /** `to` is null when nothing is known of that boot: the member was started anew, or is new here. */
+  metadata: { boot: string; from: number; to: number | null };
+}

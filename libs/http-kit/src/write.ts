@@ -1,3 +1,4 @@
+import type { CallContext } from '#members';
 import type { Replica, SubmitOptions } from '#replica';
 import type { Command } from '#replica/state';
 import { reply, type Reply } from './reply.js';
@@ -6,6 +7,11 @@ import type { ApiRequest } from './request.js';
 /** What every submit of a request carries: who, and the id under which logs, events and history know it. */
 export function submitOptions(request: Pick<ApiRequest, 'caller' | 'requestId'>): SubmitOptions {
   return { identity: request.caller.identity, requestId: request.requestId };
+}
+
+/** What a call to another service carries. With `whileConnected` it is aborted when the client goes away: for reads and streams, never for an accepted change. */
+export function callContext(request: Pick<ApiRequest, 'caller' | 'requestId' | 'signal'>, whileConnected = false): CallContext {
+  return { identity: request.caller.identity, requestId: request.requestId, signal: whileConnected ? request.signal : undefined };
 }
 
 /**

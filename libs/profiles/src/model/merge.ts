@@ -20,7 +20,7 @@ export function devicesUse(devices: DevicesMap): { pools: string[]; networks: st
     pools: disks.map((device) => device.pool!),
     networks: all
       .filter((device) => device.type === 'nic')
-      .flatMap((device) => [device.network, device.parent].filter((name) => name !== undefined && name !== '')),
+      .flatMap((device) => [device.network, device.parent].filter((name): name is string => Boolean(name))),
     volumes: disks.filter((device) => device.source && device.path !== '/').map((device) => ({ pool: device.pool!, name: device.source! })),
   };
 }

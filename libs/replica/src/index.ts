@@ -1,1 +1,2 @@
+export * from './local-store.js';
 export * from './ports.js';

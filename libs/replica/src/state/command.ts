@@ -85,4 +85,6 @@ export interface StateWing {
   // Payload types differ from command to command; the log carries them as JSON.
   // eslint-disable-next-line @typescript-eslint/no-explicit-any
   readonly commands: readonly Command<any, any>[];
+  /** Columns whose values history and dry-runs show as `<hidden>`: all of them, or only these keys of their JSON map. */
+  readonly secrets?: readonly { readonly table: string; readonly column: string; readonly keys?: readonly string[] }[];
 }

@@ -1,0 +1,5 @@
+export * from './addresses.js';
+export * as checks from './checks.js';
+export { bridgeKeys } from './bridge.keys.js';
+export * from './bridge-config.js';
+export * from './types.js';

@@ -14,7 +14,8 @@ export interface Streams {
 
 /** A client's websocket request, before its handshake: whoever owns the operation answers it. */
 export interface Upgrade {
-  request: IncomingMessage;
+  /** As much of it as a handshake needs: it may come from another process. */
+  request: Pick<IncomingMessage, 'method' | 'url' | 'headers'>;
   socket: Duplex;
   head: Buffer;
 }

@@ -1,11 +1,13 @@
 import type { WebSocket } from 'ws';
 import type { Operation, OperationClass } from '#api-contract';
 import type { CallContext, Upgrade } from '#members';
+import type { Identity } from '#replica/state';
+import type { OperationRecord } from './operation-history.js';
 
 /** A running operation, as the work that it stands for sees it. */
 export interface RunningOperation {
   readonly id: string;
-  /** Aborted by DELETE (if `mayCancel`), by shutdown, or by `timeout`. */
+  /** Aborted by DELETE (if `mayCancel`) or by shutdown. */
   readonly signal: AbortSignal;
   /** Merges into metadata and tells the listeners; calls within 100 ms are told once. */
   update(metadata: Record<string, unknown>): void;
@@ -18,6 +20,7 @@ export interface RunningOperation {
 export interface OperationRequest {
   description: string;
   class?: OperationClass;
+  /** '' for what belongs to the server as a whole (trust and join tokens): only unrestricted callers see it. */
   project: string;
   /** Kind → URLs: `{ instances: ['/1.0/instances/c1'] }`; `containers` is added for clients that look there. */
   resources?: Record<string, string[]>;
@@ -40,15 +43,22 @@ export interface Operations {
   /** Registers and starts; returns the document for the 202. The final event always comes, in order, with the whole document. */
   start(request: OperationRequest): Operation;
   get(id: string): Operation | undefined;
+  /** The same with its project, for who must know whether a caller may see it. */
+  find(id: string): OperationRecord | undefined;
+  /** Running ones and those that ended within 5 s, as LXD; with `history` all that is kept, newest first. Undefined project: of all. */
   list(options: { project?: string; history?: boolean }): Operation[];
-  /** Resolves with the document when final or when `timeoutMs` is over. */
-  wait(id: string, timeoutMs?: number): Promise<Operation>;
-  /** @throws Fault invalid "This operation can't be cancelled" */
-  cancel(id: string): Promise<void>;
-  /** Live tokens of a kind, for checking a secret in constant time by the caller. */
+  /** The same with their projects. */
+  records(options: { project?: string; history?: boolean }): OperationRecord[];
+  /** Resolves with the document when final, when `timeoutMs` is over, or when `signal` says that nobody waits any more. @throws Fault notFound */
+  wait(id: string, timeoutMs?: number, signal?: AbortSignal): Promise<Operation>;
+  /** Resolves once the work has been told; it may need time to come back. @throws Fault invalid "This operation can't be cancelled" */
+  cancel(id: string, by?: Identity): Promise<void>;
+  /** Live tokens, for checking a secret in constant time by the caller. */
   tokens(): Operation[];
   /** Hands a client's websocket to its operation. @throws Fault forbidden for a wrong or used secret */
   connect(id: string, secret: string, upgrade: Upgrade): void;
-  /** Cancels what can be, waits for the rest until `timeoutMs`. */
+  /** For periodic work: history that is too old goes. */
+  pruneHistory(): void;
+  /** Takes no new ones, cancels what can be, waits for the rest until `timeoutMs`, and then aborts it. */
   shutdown(timeoutMs: number): Promise<void>;
 }

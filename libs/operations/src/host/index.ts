@@ -1,0 +1,3 @@
+export { MemberOperations, type MemberOperationsOptions } from './member-operations.js';
+export type { OperationRecord } from './operation-history.js';
+export type * from './operations.js';

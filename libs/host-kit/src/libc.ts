@@ -71,12 +71,12 @@ export const libc = {
     'int getsockopt(int fd, int level, int name, void *value, void *length)',
   ),
 
-  openat: declare<(dir: number, path: string, flags: number, mode: number) => number>('int openat(int dir, const char *path, int flags, unsigned int mode)'),
+  openat: declare<(dir: number, path: Memory, flags: number, mode: number) => number>('int openat(int dir, const void *path, int flags, unsigned int mode)'),
   mkdirat: declare<(dir: number, path: string, mode: number) => number>('int mkdirat(int dir, const char *path, unsigned int mode)'),
   mknodat: declare<(dir: number, path: string, mode: number, device: bigint) => number>(
     'int mknodat(int dir, const char *path, unsigned int mode, uint64_t device)',
   ),
-  unlinkat: declare<(dir: number, path: string, flags: number) => number>('int unlinkat(int dir, const char *path, int flags)'),
+  unlinkat: declare<(dir: number, path: Memory, flags: number) => number>('int unlinkat(int dir, const void *path, int flags)'),
   symlinkat: declare<(target: string, dir: number, path: string) => number>('int symlinkat(const char *target, int dir, const char *path)'),
   readlinkat: declare<(dir: number, path: string, out: Memory, size: number) => number>(
     'long readlinkat(int dir, const char *path, void *out, size_t size)',
@@ -84,8 +84,8 @@ export const libc = {
   renameat2: declare<(fromDir: number, from: string, toDir: number, to: string, flags: number) => number>(
     'int renameat2(int fromDir, const char *from, int toDir, const char *to, unsigned int flags)',
   ),
-  fchownat: declare<(dir: number, path: string, uid: number, gid: number, flags: number) => number>(
-    'int fchownat(int dir, const char *path, unsigned int uid, unsigned int gid, int flags)',
+  fchownat: declare<(dir: number, path: Memory, uid: number, gid: number, flags: number) => number>(
+    'int fchownat(int dir, const void *path, unsigned int uid, unsigned int gid, int flags)',
   ),
   lgetxattr: declare<(path: string, name: string, out: Memory, size: number) => number>(
     'long lgetxattr(const char *path, const char *name, void *out, size_t size)',
@@ -105,10 +105,10 @@ export const libc = {
   ptsnameR: declare<(fd: number, out: Memory, size: number) => number>('int ptsname_r(int fd, void *out, size_t size)'),
 
   /** System calls that have no wrapper in Debian 12's glibc; numbers since 424 are the same on x86-64 and arm64. */
-  openat2: library.func('syscall', 'long', ['long', 'int', 'str', 'void *', 'size_t']) as unknown as (
+  openat2: library.func('syscall', 'long', ['long', 'int', 'void *', 'void *', 'size_t']) as unknown as (
     nr: number,
     dir: number,
-    path: string,
+    path: Memory,
     how: Memory,
     size: number,
   ) => number,
@@ -158,6 +158,9 @@ export const libc = {
   attributesSetDefault: declare<(attributes: Memory, set: Memory) => number>('int posix_spawnattr_setsigdefault(void *attributes, void *set)'),
   attributesSetMask: declare<(attributes: Memory, set: Memory) => number>('int posix_spawnattr_setsigmask(void *attributes, void *set)'),
 };
+
+/** A name as C wants it. Names of files are bytes, not always UTF-8: what a directory was read as goes back unchanged. */
+export const cString = (name: string | Uint8Array): Buffer => Buffer.concat([typeof name === 'string' ? Buffer.from(name) : name, Buffer.of(0)]);
 
 /** Closes a descriptor; one that is closed already is no error. */
 export function closeFd(fd: number): void {

@@ -47,14 +47,18 @@ class Child implements SpawnedProcess {
 class Reaper {
   readonly #children = new Map<number, Child>();
   #sweep: NodeJS.Timeout | undefined;
-  readonly #onSignal = (): void => this.#look();
+  #listening = false;
+
+  /** To be called before the child is started: one that ends at once must find somebody listening. */
+  listen(): void {
+    if (this.#listening) return;
+    this.#listening = true;
+    process.on('SIGCHLD', () => this.#look());
+  }
 
   adopt(pid: number): SpawnedProcess {
     const child = new Child(pid, () => this.#updateReference());
-    if (this.#children.size === 0) {
-      process.on('SIGCHLD', this.#onSignal);
-      this.#sweep = setInterval(this.#onSignal, sweepMs);
-    }
+    this.#sweep ??= setInterval(() => this.#look(), sweepMs);
     this.#children.set(pid, child);
     this.#updateReference();
     return child;
@@ -70,8 +74,8 @@ class Reaper {
       child.end(result === pid ? decode(new DataView(status.buffer).getInt32(0, true)) : { code: 255, signal: null });
     }
     if (this.#children.size === 0) {
-      process.off('SIGCHLD', this.#onSignal);
       clearInterval(this.#sweep);
+      this.#sweep = undefined;
     } else this.#updateReference();
   }
 

@@ -106,7 +106,7 @@ export interface StreamOptions extends StartOptions {
   stdin: 'pipe' | 'null' | number;
   stdout: 'pipe' | 'null' | number;
   stderr: 'pipe' | 'null' | number;
-  /** Of a pipe's buffer. Default 1 MiB for stdin and stdout. */
+  /** Of a pipe's buffer. Default 256 KiB for stdin and stdout. */
   pipeBytes?: number;
 }
 
@@ -123,7 +123,7 @@ export interface RunningProgram extends SpawnedProcess {
  * @throws Fault unsupported: not installed; internal: it could not start
  */
 export function start(program: string, args: readonly string[], options: StreamOptions): RunningProgram {
-  const size = options.pipeBytes ?? 1024 * 1024;
+  const size = options.pipeBytes ?? 256 * 1024;
   const theirs: number[] = [];
   const ours: number[] = [];
   const sourceOf = (wish: StreamOptions['stdin'], direction: 'in' | 'out', bytes: number | undefined): [number | 'null', number | undefined] => {

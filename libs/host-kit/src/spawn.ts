@@ -60,6 +60,7 @@ const structBytes = 512;
 
 /** Starts a program. It is running when this returns. @throws SystemError ENOENT, EACCES …: as exec said */
 export function spawn(options: SpawnOptions): SpawnedProcess {
+  reaper.listen();
   const borrowed: number[] = [];
   const actions = new Uint8Array(structBytes);
   succeed(libc.actionsInit(actions), 'posix_spawn_file_actions_init');

@@ -268,7 +268,7 @@ export interface Ready {
   readonly committed: readonly Entry[];
   /**
    * Install it: one log batch as SnapshotInstall says, `persisted`, then replace the state machine, then `applied(meta.index)`. Until that
-   * call no committed entries are given. If the state machine is already at or above meta.index, leave it, and call `applied` all the same.
+   * call no committed entries are given; they go on behind meta.index, even if later ones were given before.
    */
   readonly snapshot?: SnapshotInstall;
   readonly snapshotChunk?: SnapshotChunk;
@@ -317,7 +317,7 @@ export type MessageBody =
   | { readonly type: 'append-refused'; readonly index: number; readonly hint: Position; readonly round: number }
   /** `round` numbers rounds of sending: an answer to a round proves that its sender was followed after the sending. */
   | { readonly type: 'heartbeat'; readonly commit: number; readonly round: number }
-  | { readonly type: 'heartbeat-ack'; readonly round: number; readonly lastIndex: number }
+  | { readonly type: 'heartbeat-ack'; readonly round: number }
   /** `term` of a pre-vote is the one the sender would campaign in. */
   | { readonly type: 'pre-vote'; readonly last: Position }
   | { readonly type: 'pre-vote-answer'; readonly granted: boolean }
@@ -327,25 +327,23 @@ export type MessageBody =
   | { readonly type: 'timeout-now' }
   /** Follower: what is the commit index, proven fresh? `id` is the follower's own count. */
   | { readonly type: 'read-index'; readonly id: number }
-  | { readonly type: 'read-index-answer'; readonly id: number; readonly index?: number | undefined }
-  | { readonly type: 'snapshot-chunk'; readonly meta: SnapshotMeta; readonly offset: number; readonly data: Uint8Array; readonly round: number }
-  /** `receivedBytes`: go on from here. `status`: `unwanted` if the log is already past it, `bad` if the bytes did not match the hash. */
+  | { readonly type: 'read-index-answer'; readonly id: number; readonly index: number }
+  | { readonly type: 'snapshot-chunk'; readonly meta: SnapshotMeta; readonly offset: number; readonly data: Uint8Array }
+  /** `receivedBytes`: go on from here. `status`: `done` if it is installed or not needed any more, `bad` if the bytes did not match the hash. */
   | {
       readonly type: 'snapshot-ack';
       readonly index: number;
       readonly hash: string;
       readonly receivedBytes: number;
-      readonly status: 'more' | 'unwanted' | 'bad';
+      readonly status: 'more' | 'done' | 'bad';
     }
   /** Follower: the state machine needs a snapshot of at least this index. */
   | { readonly type: 'snapshot-request'; readonly minIndex: number }
   /** A start: here I am, with these boots, and my log ends there. */
   | { readonly type: 'hello'; readonly boots: readonly string[]; readonly last: Position }
-  /** The answer to a hello that was accepted. `boot` in the head serves as the answerer's own introduction if already known. */
-  | { readonly type: 'welcome' }
-  /** A message came with a boot nonce never seen: say hello. */
+  /** A message came with another boot nonce than the one last seen: say hello. */
   | { readonly type: 'who' }
-  | { readonly type: 'refused'; readonly reason: RefusalReason };
+  | { readonly type: 'refused'; readonly reason: RefusalReason; readonly refusedBoot: string };
 
 export type MessageType = Message['type'];
 
@@ -405,6 +403,11 @@ export interface Raft {
   requestSnapshot(minIndex: number): void;
   /** Whether this member may lead. A leader that may not any more hands over and steps down at once. Voting is not touched. */
   setPromotable(yes: boolean, nowMs: number): void;
+  /**
+   * Leader: a submit waits at that peer for entry `index`, so tell it at once when that is committed. Voters and learners are told at once
+   * anyway; this is for spares.
+   */
+  expectCommit(id: MemberId, index: number): void;
   /** The transport lost its connection to that peer. Brings the pre-vote question forward if it was the leader; decides nothing. */
   peerUnreachable(id: MemberId, nowMs: number): void;
   /** How long the last log batch took. A slow leader hands over, see Timers. */

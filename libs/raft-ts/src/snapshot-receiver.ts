@@ -1,0 +1,137 @@
+/**
+ * Snapshots at the member that gets one: chunks are taken in order, the host writes them and checks the whole, and then it is installed, if it
+ * is still wanted: in place of log and state machine when the log is behind it, or of a state machine alone that asked for one.
+ */
+import type { Core } from './core.js';
+import type { MemberId, Message, SnapshotChunk, SnapshotInstall, SnapshotMeta } from './types.js';
+
+type ChunkMessage = Extract<Message, { type: 'snapshot-chunk' }>;
+
+const same = (a: SnapshotMeta, b: SnapshotMeta): boolean => a.index === b.index && a.hash === b.hash;
+
+export class SnapshotReceiver {
+  private receiving: { readonly meta: SnapshotMeta; from: MemberId | undefined; received: number } | undefined;
+  private chunks: SnapshotChunk[] = [];
+  private install: SnapshotInstall | undefined;
+  /** Installed in the log, not yet in the state machine. */
+  private awaiting: number | undefined;
+  /** The state machine needs a snapshot of at least this index. */
+  private requested: number | undefined;
+  private requestedMs: number | undefined;
+
+  constructor(
+    private readonly core: Core,
+    partial: { readonly meta: SnapshotMeta; readonly receivedBytes: number } | undefined,
+  ) {
+    if (partial) this.receiving = { meta: partial.meta, from: undefined, received: partial.receivedBytes };
+    // Compacted by a state that was not durable, or a snapshot whose installation was cut short: the log cannot bring this replica forward.
+    if (core.log.applied < core.log.firstIndex - 1) this.requested = core.log.firstIndex - 1;
+  }
+
+  /** The state machine is not what the log says until a snapshot is in. */
+  get lacksSnapshot(): boolean {
+    return this.requested !== undefined || this.awaiting !== undefined;
+  }
+
+  get hasOutput(): boolean {
+    return this.chunks.length > 0 || this.install !== undefined;
+  }
+
+  takeChunk(): SnapshotChunk | undefined {
+    return this.chunks.shift();
+  }
+
+  takeInstall(): SnapshotInstall | undefined {
+    const { install } = this;
+    this.install = undefined;
+    return install;
+  }
+
+  request(minIndex: number): void {
+    this.requested = Math.max(minIndex, this.core.log.firstIndex - 1);
+    this.requestedMs = undefined;
+    this.askLeader();
+  }
+
+  tick(): void {
+    this.askLeader();
+  }
+
+  applied(index: number): void {
+    if (index === this.awaiting) this.awaiting = undefined;
+  }
+
+  onChunk(message: ChunkMessage): void {
+    const { core } = this;
+    const { meta, offset, data, from } = message;
+    if (!this.isWanted(meta)) return this.decline(meta, from);
+    if (!this.receiving || !same(this.receiving.meta, meta)) {
+      this.receiving = { meta, from, received: 0 };
+      this.chunks = [];
+    }
+    const { receiving } = this;
+    receiving.from = from;
+    if (offset === receiving.received && (data.length > 0 || meta.sizeBytes === 0)) {
+      receiving.received += data.length;
+      this.chunks.push({ from, meta, offset, data, last: receiving.received === meta.sizeBytes });
+    }
+    this.acknowledge(meta, from, 'more', receiving.received);
+    core.postponeElection();
+  }
+
+  /** The host has checked the whole file. */
+  received(meta: SnapshotMeta, ok: boolean): void {
+    const { core, receiving } = this;
+    if (!receiving || !same(receiving.meta, meta)) return;
+    this.receiving = undefined;
+    const from = receiving.from ?? core.leader;
+    if (!ok) {
+      if (from !== undefined) this.acknowledge(meta, from, 'bad', 0);
+      return;
+    }
+    if (this.isWanted(meta)) this.begin(meta);
+    if (from !== undefined) this.decline(meta, from);
+  }
+
+  private begin(meta: SnapshotMeta): void {
+    const { log, configurations } = this.core;
+    const replaces = log.term(meta.index) === meta.term ? 'state-machine' : 'everything';
+    if (replaces === 'everything') {
+      log.restore(meta);
+      configurations.reset(meta.index, meta.configuration);
+    } else {
+      log.commitTo(meta.index);
+      log.deliveredTo(meta.index);
+    }
+    this.install = { meta, replaces };
+    this.awaiting = meta.index;
+    this.requested = undefined;
+  }
+
+  private isWanted(meta: SnapshotMeta): boolean {
+    const { log, rules } = this.core;
+    if (this.requested !== undefined && meta.index >= this.requested && meta.index >= log.firstIndex - 1) return true;
+    if (log.term(meta.index) === meta.term) {
+      log.commitTo(meta.index); // A snapshot holds only what is committed; the log has it already.
+      return false;
+    }
+    return rules.snapshotReplacesLog(meta.index, log.commit);
+  }
+
+  private decline(meta: SnapshotMeta, to: MemberId): void {
+    this.acknowledge(meta, to, 'done', meta.sizeBytes);
+    this.core.send(to, { type: 'append-ack', index: this.core.log.commit, round: 0 });
+  }
+
+  private acknowledge(meta: SnapshotMeta, to: MemberId, status: 'more' | 'done' | 'bad', receivedBytes: number): void {
+    this.core.send(to, { type: 'snapshot-ack', index: meta.index, hash: meta.hash, receivedBytes, status });
+  }
+
+  private askLeader(): void {
+    const { core } = this;
+    if (this.requested === undefined || core.leader === undefined || core.leader === core.id) return;
+    if (this.requestedMs !== undefined && core.nowMs - this.requestedMs < core.timers.electionMaxMs) return;
+    this.requestedMs = core.nowMs;
+    core.send(core.leader, { type: 'snapshot-request', minIndex: this.requested });
+  }
+}

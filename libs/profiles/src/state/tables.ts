@@ -32,7 +32,7 @@ export const profileMigrations: Migration[] = [
       `CREATE TABLE profiles (id INTEGER PRIMARY KEY NOT NULL, project TEXT NOT NULL, name TEXT NOT NULL, description TEXT NOT NULL, config TEXT NOT NULL, devices TEXT NOT NULL)`,
       `CREATE UNIQUE INDEX profiles_project_name ON profiles (project, name)`,
       `INSERT INTO profiles (id, project, name, description, config, devices) VALUES (1, 'default', 'default', 'Default LXD profile', '{}', '{}')`,
-      `INSERT INTO sequences (name, value) VALUES ('profiles', 1)`,
+      `INSERT INTO sequences (name, last) VALUES ('profiles', 1)`,
       `INSERT INTO entity_references (target, user, url) VALUES ('project/default', 'profile/1', '/1.0/profiles/default')`,
     ],
   },

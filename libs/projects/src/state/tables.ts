@@ -45,7 +45,7 @@ export const projectMigrations: Migration[] = [
     sql: [
       `CREATE TABLE projects (id INTEGER PRIMARY KEY NOT NULL, name TEXT NOT NULL UNIQUE, description TEXT NOT NULL, config TEXT NOT NULL)`,
       `INSERT INTO projects (id, name, description, config) VALUES (1, 'default', 'Default LXD project', '${shareNothing}')`,
-      `INSERT INTO sequences (name, value) VALUES ('projects', 1)`,
+      `INSERT INTO sequences (name, last) VALUES ('projects', 1)`,
       `CREATE TABLE entity_references (target TEXT NOT NULL, user TEXT NOT NULL, url TEXT NOT NULL, PRIMARY KEY (target, user))`,
       `CREATE INDEX entity_references_user ON entity_references (user)`,
     ],

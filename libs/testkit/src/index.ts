@@ -1,1 +1,2 @@
 export * from './memory-replica.js';
+export * from './storage-contract.js';

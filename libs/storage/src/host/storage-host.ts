@@ -1,13 +1,7 @@
 import type { CallContext } from '#members';
+import type { VolumeRef } from '../model/index.js';
 
-export type VolumeType = 'container' | 'virtual-machine' | 'image' | 'custom';
-
-export interface VolumeRef {
-  pool: string;
-  project: string;
-  type: VolumeType;
-  name: string;
-}
+export type { VolumeRef, VolumeType } from '../model/index.js';
 
 export interface MountedVolume extends AsyncDisposable {
   /** Directory that holds `rootfs/`, `metadata.yaml`, `templates/` (instances), or the data itself (custom). */

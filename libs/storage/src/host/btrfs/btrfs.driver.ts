@@ -1,0 +1,207 @@
+import { mkdir, rename } from 'node:fs/promises';
+import { fault } from '#kit';
+import { type VolumeType, driverDescription, liveDirectory, snapshotsDirectory, volumeTypes } from '../../model/index.js';
+import type { DiskVolume, DriverFactory, PoolPlace, PoolResources, Quotas, Snapshots, StorageDriver } from '../driver.js';
+import {
+  filesystemResources,
+  isMounted,
+  makePoolDirectories,
+  namesIn,
+  pathExists,
+  removeIfEmpty,
+  removeTree,
+  setVolumeMode,
+  unmountAll,
+} from '../files.js';
+import * as command from './btrfs.command.js';
+import { probeBtrfs } from './btrfs.probe.js';
+import { growLoop, makeSource, mountOptionsOf, mountSource, remount, removeSource } from './btrfs.source.js';
+import { deleteDeep, snapshotDeep } from './subvolumes.js';
+
+/** Volumes are subvolumes: clones and snapshots are made at once and share their data; limits are quota groups. */
+export class BtrfsDriver implements StorageDriver {
+  readonly capabilities = driverDescription('btrfs').capabilities;
+
+  constructor(private readonly place: PoolPlace) {}
+
+  createPool(): Promise<Record<string, string>> {
+    return makeSource(this.place);
+  }
+
+  async removePool(): Promise<void> {
+    if (isMounted(this.place.path) || (await command.isSubvolume(this.place.path))) {
+      for (const inner of (await command.nestedSubvolumes(this.place.path)).reverse()) await deleteDeep(`${this.place.path}/${inner}`);
+      for (const name of await namesIn(this.place.path)) await removeTree(`${this.place.path}/${name}`);
+    }
+    await this.unmountPool();
+    await removeSource(this.place);
+  }
+
+  async mountPool(): Promise<void> {
+    if (!isMounted(this.place.path)) await mountSource(this.place);
+    await makePoolDirectories(this.place.path);
+  }
+
+  unmountPool(): Promise<void> {
+    return unmountAll(this.place.path);
+  }
+
+  async updatePool(after: Record<string, string>): Promise<void> {
+    if (mountOptionsOf(after) !== mountOptionsOf(this.place.config)) await remount(this.place, mountOptionsOf(after));
+    const size = after['size'] ?? '';
+    if (size !== (this.place.config['size'] ?? '') && size !== '') await growLoop(this.place, size);
+  }
+
+  async resources(): Promise<PoolResources> {
+    // btrfs has no fixed number of inodes and says 0 of 0.
+    return filesystemResources(this.place.path);
+  }
+
+  async create(volume: DiskVolume): Promise<void> {
+    const path = this.path(volume);
+    if (await pathExists(path)) throw fault.conflict(`Volume "${volume.name}" already exists on storage`);
+    await command.createSubvolume(path);
+    await setVolumeMode(path, volume.type);
+  }
+
+  async remove(volume: DiskVolume): Promise<void> {
+    for (const snapshot of await this.snapshots.list(volume)) await this.snapshots.remove(volume, snapshot);
+    await this.#delete(this.path(volume));
+  }
+
+  async rename(volume: DiskVolume, newName: string): Promise<void> {
+    const target = { ...volume, name: newName };
+    if (await pathExists(this.path(target))) throw fault.conflict(`Volume "${newName}" already exists on storage`);
+    await rename(this.path(volume), this.path(target));
+    if (await pathExists(this.#snapshotsOf(volume))) await rename(this.#snapshotsOf(volume), this.#snapshotsOf(target));
+  }
+
+  exists(volume: DiskVolume): Promise<boolean> {
+    return pathExists(this.path(volume));
+  }
+
+  async list(): Promise<DiskVolume[]> {
+    const named = async (type: VolumeType): Promise<DiskVolume[]> =>
+      (await namesIn(`${this.place.path}/${liveDirectory(type)}`)).map((name) => ({ type, name, contentType: 'filesystem' }));
+    return (await Promise.all(volumeTypes.map(named))).flat();
+  }
+
+  async clone(from: { volume: DiskVolume; snapshot?: string }, to: DiskVolume): Promise<void> {
+    const source = from.snapshot === undefined ? this.path(from.volume) : this.snapshots.path(from.volume, from.snapshot);
+    const target = this.path(to);
+    if (await pathExists(target)) throw fault.conflict(`Volume "${to.name}" already exists on storage`);
+    await this.#whole(target, async () => {
+      await snapshotDeep(source, target, { readOnly: false });
+      await setVolumeMode(target, to.type);
+    });
+  }
+
+  seal(volume: DiskVolume): Promise<void> {
+    return command.setReadOnly(this.path(volume), true);
+  }
+
+  path(volume: DiskVolume): string {
+    return `${this.place.path}/${liveDirectory(volume.type)}/${volume.name}`;
+  }
+
+  async mount(volume: DiskVolume): Promise<void> {
+    if (!(await this.exists(volume))) throw fault.notFound(`Volume "${volume.name}" does not exist on storage`);
+  }
+
+  async unmount(): Promise<void> {}
+
+  readonly snapshots: Snapshots = {
+    create: (volume, snapshot) => this.#takeSnapshot(this.path(volume), volume, snapshot),
+    remove: async (volume, snapshot) => {
+      await this.#delete(this.snapshots.path(volume, snapshot));
+      await removeIfEmpty(this.#snapshotsOf(volume));
+    },
+    rename: async (volume, snapshot, newName) => {
+      const target = this.snapshots.path(volume, newName);
+      if (await pathExists(target)) throw fault.conflict(`Snapshot "${newName}" of volume "${volume.name}" already exists on storage`);
+      await rename(this.snapshots.path(volume, snapshot), target);
+    },
+    restore: async (volume, snapshot) => {
+      const source = this.snapshots.path(volume, snapshot);
+      if (!(await command.isSubvolume(source))) throw fault.notFound(`Snapshot "${snapshot}" of volume "${volume.name}" does not exist on storage`);
+      const limit = await this.#limitOf(volume);
+      const path = this.path(volume);
+      // A second try finds the old contents aside already, or the new ones in place.
+      const aside = `${this.#snapshotsOf(volume)}.restoring`;
+      await deleteDeep(aside);
+      if (await pathExists(path)) await rename(path, aside);
+      try {
+        await snapshotDeep(source, path, { readOnly: false });
+        await setVolumeMode(path, volume.type);
+      } catch (error) {
+        await deleteDeep(path);
+        await rename(aside, path);
+        throw error;
+      }
+      await deleteDeep(aside);
+      if (limit > 0) await command.limitQuotaGroup(path, limit);
+    },
+    copy: (from, snapshot, to) => this.#takeSnapshot(this.snapshots.path(from, snapshot), to, snapshot),
+    list: (volume) => namesIn(this.#snapshotsOf(volume)),
+    path: (volume, snapshot) => `${this.#snapshotsOf(volume)}/${snapshot}`,
+  };
+
+  readonly quotas: Quotas = {
+    set: async (volume, sizeBytes) => {
+      const path = this.path(volume);
+      let group = await command.quotaGroup(path);
+      if (group === 'off') {
+        if (sizeBytes <= 0) return;
+        await command.enableQuotas(this.place.path);
+        await command.rescanQuotas(this.place.path);
+        group = await command.quotaGroup(path);
+      }
+      if (group === 'none') {
+        if (sizeBytes <= 0) return;
+        await command.createQuotaGroup(path);
+      }
+      await command.limitQuotaGroup(path, sizeBytes);
+    },
+    usage: async (volume) => {
+      const group = await command.quotaGroup(this.path(volume));
+      return typeof group === 'object' ? group.referencedBytes : undefined;
+    },
+  };
+
+  async #limitOf(volume: DiskVolume): Promise<number> {
+    const group = await command.quotaGroup(this.path(volume));
+    return typeof group === 'object' ? group.limitBytes : 0;
+  }
+
+  #snapshotsOf(volume: DiskVolume): string {
+    return `${this.place.path}/${snapshotsDirectory(volume.type)}/${volume.name}`;
+  }
+
+  async #takeSnapshot(source: string, volume: DiskVolume, snapshot: string): Promise<void> {
+    const target = this.snapshots.path(volume, snapshot);
+    if (await pathExists(target)) throw fault.conflict(`Snapshot "${snapshot}" of volume "${volume.name}" already exists on storage`);
+    await mkdir(this.#snapshotsOf(volume), { recursive: true, mode: 0o711 });
+    await this.#whole(target, () => snapshotDeep(source, target, { readOnly: true }));
+  }
+
+  /** Work that makes a subvolume: all of it, or nothing is left. */
+  async #whole(target: string, work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      await deleteDeep(target);
+      throw error;
+    }
+  }
+
+  async #delete(path: string): Promise<void> {
+    await deleteDeep(path);
+    // A plain directory can lie here after a restore by hand.
+    await removeTree(path);
+  }
+}
+
+export const btrfsFactory: DriverFactory = {
+  open: (place) => new BtrfsDriver(place),
+  probe: probeBtrfs,
+};

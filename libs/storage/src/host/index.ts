@@ -1,0 +1,3 @@
+export * from './driver.js';
+export * from './registry.js';
+export * from './storage-host.js';

@@ -14,7 +14,10 @@ export type Memory = Uint8Array | null;
 
 const declare = <T extends (...args: never[]) => number>(definition: string): T => library.func(definition) as unknown as T;
 
-const names = new Map<number, string>(Object.entries(constants.errno).map(([name, number]) => [number, name]));
+
+/** The first name of a number is the usual one: EAGAIN, not EWOULDBLOCK. */
+const names = new Map<number, string>();
+for (const [name, number] of Object.entries(constants.errno)) if (!names.has(number)) names.set(number, name);
 
 /** A system call that failed, in the form of Node's own errors: `code` is the name ('ENOENT'), `errno` the positive number. */
 export class SystemError extends Error {

@@ -1,2 +1,3 @@
+export * from './each-adapter.js';
 export * from './memory-replica.js';
 export * from './storage-contract.js';

@@ -1,0 +1,44 @@
+import { chmodSync, rmSync } from 'node:fs';
+import { type sendUnaryData, Server, ServerCredentials, type ServerUnaryCall, type ServiceDefinition as GrpcServiceDefinition } from '@grpc/grpc-js';
+import type { ServiceDefinition } from '../calls.js';
+import { faultToStatus } from '../fault-rpc.js';
+import type { Services } from '../services.js';
+import { contextOfCall } from './context-metadata.js';
+import { messageBytesMax } from './grpc-channel.js';
+
+/** The services of this process on a unix socket. */
+export class GrpcServer {
+  readonly #server = new Server({ 'grpc.max_receive_message_length': messageBytesMax, 'grpc.max_send_message_length': messageBytesMax });
+
+  constructor(private readonly services: Services) {}
+
+  /** A service that is (or will be) in `services`. May be added while listening. */
+  add(service: ServiceDefinition): void {
+    const implementation = Object.entries(service).map(([name, { path }]) => [
+      name,
+      (call: ServerUnaryCall<unknown, unknown>, callback: sendUnaryData<unknown>): void => {
+        const handler = this.services.handler(path)!;
+        handler(call.request, contextOfCall(call)).then(
+          (reply) => callback(null, reply),
+          (thrown: unknown) => callback(faultToStatus(thrown)),
+        );
+      },
+    ]);
+    this.#server.addService(service as unknown as GrpcServiceDefinition, Object.fromEntries(implementation));
+  }
+
+  async listen(path: string): Promise<void> {
+    rmSync(path, { force: true });
+    await new Promise<void>((resolve, reject) =>
+      this.#server.bindAsync(`unix:${path}`, ServerCredentials.createInsecure(), (error) => (error ? reject(error) : resolve())),
+    );
+    chmodSync(path, 0o600);
+  }
+
+  /** Lets calls under way end for a moment, then cuts them. */
+  async close(): Promise<void> {
+    const cut = setTimeout(() => this.#server.forceShutdown(), 1_000);
+    await new Promise<void>((resolve) => this.#server.tryShutdown(() => resolve()));
+    clearTimeout(cut);
+  }
+}

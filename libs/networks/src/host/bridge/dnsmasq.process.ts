@@ -38,7 +38,7 @@ export class DnsmasqProcess {
     const running = this.pid();
     const rawPath = join(this.dir, 'dnsmasq.raw');
     const content = `${raw}\n`;
-    const same = running !== undefined && sameWords(commandLine(running), args) && existsSync(rawPath) && readFileSync(rawPath, 'utf8') === content;
+    const same = running !== undefined && sameWords(commandLine(running), args) && fileText(rawPath) === content;
     this.#wanted = { args, raw };
     if (!same) {
       await this.#end();
@@ -71,7 +71,7 @@ export class DnsmasqProcess {
   /** Of the dnsmasq that serves this directory; undefined when none does. */
   pid(): number | undefined {
     const path = join(this.dir, 'dnsmasq.pid');
-    const pid = existsSync(path) ? Number(readFileSync(path, 'utf8').trim()) : NaN;
+    const pid = Number(fileText(path).trim());
     return Number.isSafeInteger(pid) && pid > 1 && commandLine(pid).includes(`--pid-file=${path}`) ? pid : undefined;
   }
 
@@ -116,7 +116,7 @@ export class DnsmasqProcess {
       while (this.pid() !== child.pid) {
         if (child.ending || performance.now() > deadline) {
           child.kill('SIGKILL');
-          const words = readFileSync(this.logFile, 'utf8').trim().slice(-500);
+          const words = fileText(this.logFile).trim().slice(-500);
           throw fault.internal(`The DNS and DHCP service exited prematurely: ${words}`);
         }
         await sleep(5);
@@ -129,8 +129,8 @@ export class DnsmasqProcess {
   async #end(): Promise<void> {
     const pid = this.pid();
     if (pid === undefined) return;
-    // It removes its pid file before its sockets are closed: only the end of the process counts.
-    const gone = (): boolean => commandLine(pid).length === 0;
+    // It removes its pid file, and the kernel its command line, before its sockets are closed: only the end of the process counts.
+    const gone = (): boolean => /^(|.*\) [ZX] .*)$/s.test(fileText(`/proc/${pid}/stat`));
     for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
       if (!gone()) process.kill(pid, signal);
       for (const deadline = performance.now() + stopMaxMs; !gone() && performance.now() < deadline;) await sleep(5);
@@ -138,14 +138,17 @@ export class DnsmasqProcess {
   }
 }
 
-/** The arguments of a process, without argv[0]; [] when it is gone. */
-function commandLine(pid: number): string[] {
+/** '' when it is not there. */
+function fileText(path: string): string {
   try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').slice(1, -1);
+    return readFileSync(path, 'utf8');
   } catch {
-    return [];
+    return '';
   }
 }
+
+/** The arguments of a process, without argv[0]; [] when it is gone. */
+const commandLine = (pid: number): string[] => fileText(`/proc/${pid}/cmdline`).split('\0').slice(1, -1);
 
 const sameWords = (a: readonly string[], b: readonly string[]): boolean => a.length === b.length && a.every((word, index) => word === b[index]);
 
@@ -154,5 +157,5 @@ export function dnsmasqUser(dir: string): { user: string; group: string } {
   for (let path = dir; path !== '/'; path = dirname(path)) {
     if (existsSync(path) && (statSync(path).mode & 0o001) === 0) return { user: 'root', group: 'root' };
   }
-  return readFileSync('/etc/passwd', 'utf8').includes('\nmuster:') ? { user: 'muster', group: 'muster' } : { user: 'nobody', group: 'nogroup' };
+  return fileText('/etc/passwd').includes('\nmuster:') ? { user: 'muster', group: 'muster' } : { user: 'nobody', group: 'nogroup' };
 }

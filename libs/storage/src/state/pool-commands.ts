@@ -1,0 +1,99 @@
+import { apiUrl, checkEtag } from '#api-contract';
+import { fault } from '#kit';
+import { defineCommand, type CommandContext } from '#replica/state';
+import { checkPoolConfig, checkPoolName, memberPoolKeys, splitPoolConfig } from '../model/index.js';
+import { poolEtag } from './etags.js';
+import { configOn, findPool, pool, poolUsedBy, type PoolRecord } from './queries.js';
+import { StoragePoolMemberRow, StoragePoolRow } from './tables.js';
+
+/** Before anything is made on disk: the name is taken from now on. */
+export const definePool = defineCommand<{ name: string; driver: string; description: string; config: Record<string, string>; memberId: number }>({
+  name: 'storage.definePool',
+  async run(ctx, { name, driver, description, config, memberId }) {
+    checkPoolName(name);
+    checkPoolConfig(driver, config);
+    if (findPool(ctx.sql, name)) throw fault.conflict('The storage pool already exists: The record already exists');
+    const id = ctx.nextId('storage_pools');
+    const { global, member } = splitPoolConfig(withoutEmpty(config));
+    await ctx.em.insert(StoragePoolRow, { id, name, driver, description, config: global, state: 'pending' });
+    await ctx.em.insert(StoragePoolMemberRow, { poolId: id, memberId, config: member, state: 'pending' });
+  },
+});
+
+/** It is there on a member, with the config that its making settled. */
+export const poolMade = defineCommand<{ name: string; memberId: number; config: Record<string, string> }>({
+  name: 'storage.poolMade',
+  async run(ctx, { name, memberId, config }) {
+    const record = pool(ctx.sql, name);
+    const { member } = splitPoolConfig(config);
+    await ctx.em.update(StoragePoolMemberRow, { poolId: record.id, memberId }, { config: member, state: 'created' });
+    await ctx.em.update(StoragePoolRow, { id: record.id }, { state: 'created' });
+    emit(ctx, 'storage-pool-created', name);
+  },
+});
+
+export const updatePool = defineCommand<{
+  name: string;
+  put: { description: string; config: Record<string, string> };
+  memberId: number;
+  ifMatch?: string;
+}>({
+  name: 'storage.updatePool',
+  async run(ctx, { name, put, memberId, ifMatch }) {
+    const record = pool(ctx.sql, name);
+    checkPoolChange(record, memberId, put.config, ifMatch);
+    const { global, member } = splitPoolConfig(withoutEmpty(put.config));
+    await ctx.em.update(StoragePoolRow, { id: record.id }, { description: put.description, config: global });
+    await ctx.em.update(StoragePoolMemberRow, { poolId: record.id, memberId }, { config: member });
+    emit(ctx, 'storage-pool-updated', name);
+  },
+});
+
+/** What an update may not do; asked by the command, and before it by whoever changes the disk first. @throws Fault changed, invalid */
+export function checkPoolChange(record: PoolRecord, memberId: number, config: Record<string, string>, ifMatch?: string): void {
+  const before = configOn(record, memberId);
+  checkEtag(ifMatch, poolEtag(record, before));
+  if (record.state !== 'created') throw fault.invalid('Cannot update storage pool global config when not in created state');
+  checkPoolConfig(record.driver, config);
+  for (const key of memberPoolKeys.filter((name) => name !== 'size')) {
+    if ((config[key] ?? '') !== (before[key] ?? '')) throw fault.invalid(`Pool ${key} cannot be changed when not in pending state`);
+  }
+}
+
+/** From now on it takes no new volumes; the data goes next. @throws Fault invalid while it is used */
+export const beginPoolRemoval = defineCommand<{ name: string }>({
+  name: 'storage.beginPoolRemoval',
+  async run(ctx, { name }) {
+    const record = pool(ctx.sql, name);
+    if (poolUsedBy(ctx.sql, record, { images: false }).length > 0) throw fault.invalid('The storage pool is currently in use');
+    await ctx.em.update(StoragePoolRow, { id: record.id }, { state: 'removing' });
+  },
+});
+
+/** The removal failed on the way: it is back, as far as it still is. */
+export const keepPool = defineCommand<{ name: string }>({
+  name: 'storage.keepPool',
+  async run(ctx, { name }) {
+    await ctx.em.update(StoragePoolRow, { id: pool(ctx.sql, name).id }, { state: 'created' });
+  },
+});
+
+/** The row, with those of image volumes. Nothing there is success. */
+export const forgetPool = defineCommand<{ name: string }>({
+  name: 'storage.forgetPool',
+  async run(ctx, { name }) {
+    const record = findPool(ctx.sql, name);
+    if (!record) return;
+    ctx.sql.run("DELETE FROM storage_volumes WHERE pool_id = ? AND type = 'image'", record.id);
+    await ctx.em.delete(StoragePoolMemberRow, { poolId: record.id });
+    await ctx.em.delete(StoragePoolRow, { id: record.id });
+    if (record.state === 'removing') emit(ctx, 'storage-pool-deleted', name);
+  },
+});
+
+const withoutEmpty = (config: Record<string, string>): Record<string, string> =>
+  Object.fromEntries(Object.entries(config).filter(([, value]) => value !== ''));
+
+function emit(ctx: CommandContext, action: string, name: string): void {
+  ctx.emit({ action, source: apiUrl(['storage-pools', name]), project: 'default' });
+}

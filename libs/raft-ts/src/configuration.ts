@@ -21,7 +21,9 @@ export const isVoter = (c: Configuration, id: MemberId): boolean => c.voters.inc
 /** Removed, and not even needed any more to leave a joint configuration. */
 export const isRemoved = (c: Configuration, id: MemberId): boolean => c.removed.includes(id) && !c.outgoing.includes(id);
 
-export const isSoleVoter = (c: Configuration, id: MemberId): boolean => c.outgoing.length === 0 && c.voters.length === 1 && c.voters[0] === id;
+/** Nobody else's vote is ever needed. */
+export const isSoleVoter = (c: Configuration, id: MemberId): boolean =>
+  c.voters.length === 1 && c.voters[0] === id && c.outgoing.every((other) => other === id);
 
 /** The configuration that `change` makes of `from`, or why it makes no sense. */
 export function changed(from: Configuration, change: ConfigurationChange): Configuration | { readonly why: string } {
@@ -93,6 +95,19 @@ export class Configurations {
   /** The one last applied: what truncation cannot undo. */
   get applied(): Configuration {
     return this.list[0]!.configuration;
+  }
+
+  /**
+   * Whether the member votes in the configuration in force, or in one that could still come back because its successor is not committed. Such
+   * a member must go on standing for election: its log may be the only one that can win (thesis §4.2.2).
+   */
+  mayNeed(id: MemberId, commit: number): boolean {
+    for (let i = this.list.length - 1; i >= 0; i--) {
+      const { index, configuration } = this.list[i]!;
+      if (isVoter(configuration, id)) return true;
+      if (index <= commit) return false;
+    }
+    return false;
   }
 
   append(index: number, configuration: Configuration): void {

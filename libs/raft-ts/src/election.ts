@@ -34,8 +34,9 @@ export class Election {
     if (core.isSoleVoter) return this.standForElection(false);
     core.role = 'pre-candidate';
     core.leader = undefined;
-    this.votes = new Map([[core.id, true]]);
+    this.votes = new Map();
     this.ask('pre-vote', core.term + 1);
+    this.count(core.id, true);
   }
 
   /** The leader hands over to this member: no question, and nobody's promise in the way. */
@@ -91,7 +92,7 @@ export class Election {
 
   private mayCampaign(transfer: boolean): boolean {
     const { core } = this;
-    if (!core.promotable || !core.isVoter || this.lacksSnapshot()) return false;
+    if (!core.promotable || !core.configurations.mayNeed(core.id, core.log.commit) || this.lacksSnapshot()) return false;
     return core.rules.promiseAllowsCampaign(core.nowMs, core.promiseUntilMs, transfer, core.isSoleVoter);
   }
 

@@ -43,6 +43,9 @@ export class Identities {
     // This member may not have heard yet of the configuration that tells the new incarnation; nor does it know then how it may be counted.
     if (incarnation > expected) return !counted.has(message.type) && message.type !== 'hello';
 
+    // To be asked for an introduction is no matter of trust, and two that both started anew must get out of asking each other.
+    if (message.type === 'who') return true;
+
     const seen = this.seen.get(from);
     const known = seen?.startsWith(`${incarnation}/`) ? seen.slice(`${incarnation}/`.length) : undefined;
     if (message.type === 'hello') {

@@ -134,8 +134,9 @@ export class Leadership {
     this.dirty = true;
   }
 
-  askRead(origin: MemberId, id: number): void {
-    this.reads.ask(origin, id);
+  /** `boot`: of the asker's present start. */
+  askRead(origin: MemberId, id: number, boot: string): void {
+    this.reads.ask(origin, id, boot);
     this.dirty = true;
   }
 

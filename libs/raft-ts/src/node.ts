@@ -113,7 +113,7 @@ export class RaftNode implements Raft {
 
   readIndex(context: number, nowMs: number): void {
     this.advance(nowMs);
-    if (this.core.office) this.core.office.askRead(this.core.id, context);
+    if (this.core.office) this.core.office.askRead(this.core.id, context, this.core.boot);
     else this.forwards.ask(context);
   }
 
@@ -354,7 +354,7 @@ export class RaftNode implements Raft {
       case 'timeout-now':
         return this.election.onTimeoutNow(message);
       case 'read-index':
-        return core.office?.askRead(message.from, message.id);
+        return core.office?.askRead(message.from, message.id, message.boot);
       case 'read-index-answer':
         return this.forwards.onAnswer(message);
     }

@@ -39,7 +39,7 @@ export class ReadForwards {
 
   onAnswer(message: Extract<Message, { type: 'read-index-answer' }>): void {
     const forward = this.sent.get(message.id);
-    if (!forward || forward.leader !== message.from || forward.term !== message.term) return;
+    if (!forward || message.askerBoot !== this.core.boot || forward.leader !== message.from || forward.term !== message.term) return;
     this.sent.delete(message.id);
     for (const context of forward.contexts) this.core.readStates.push({ context, index: message.index });
   }

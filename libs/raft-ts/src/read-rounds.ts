@@ -12,6 +12,7 @@ interface WaitingRead {
   readonly origin: MemberId;
   /** The local context, or the number the asking follower gave. */
   readonly id: number;
+  readonly boot: string;
 }
 
 interface Round {
@@ -36,9 +37,9 @@ export class ReadRounds {
     return this.number;
   }
 
-  ask(origin: MemberId, id: number): void {
+  ask(origin: MemberId, id: number, boot: string): void {
     const { core } = this;
-    const read = { origin, id };
+    const read = { origin, id, boot };
     const knowsCommit = core.rules.knowsCommit(core.log.term(core.log.commit), core.term);
     if (knowsCommit && (!core.rules.readNeedsRound(core.isSoleVoter) || this.lease.valid)) {
       this.answer(read, core.log.commit);
@@ -86,7 +87,7 @@ export class ReadRounds {
   private answer(read: WaitingRead, index: number): void {
     if (read.origin === this.core.id) this.core.readStates.push({ context: read.id, index });
     else {
-      this.core.send(read.origin, { type: 'read-index-answer', id: read.id, index });
+      this.core.send(read.origin, { type: 'read-index-answer', id: read.id, askerBoot: read.boot, index });
       this.core.office?.expectCommit(read.origin, index);
     }
   }

@@ -10,7 +10,7 @@ type ChunkMessage = Extract<Message, { type: 'snapshot-chunk' }>;
 const same = (a: SnapshotMeta, b: SnapshotMeta): boolean => a.index === b.index && a.hash === b.hash;
 
 export class SnapshotReceiver {
-  private receiving: { readonly meta: SnapshotMeta; from: MemberId | undefined; received: number } | undefined;
+  private receiving: { readonly meta: SnapshotMeta; from: MemberId | undefined; received: number; whole: boolean } | undefined;
   private chunks: SnapshotChunk[] = [];
   private install: SnapshotInstall | undefined;
   /** Installed in the log, not yet in the state machine. */
@@ -23,7 +23,7 @@ export class SnapshotReceiver {
     private readonly core: Core,
     partial: { readonly meta: SnapshotMeta; readonly receivedBytes: number } | undefined,
   ) {
-    if (partial) this.receiving = { meta: partial.meta, from: undefined, received: partial.receivedBytes };
+    if (partial) this.receiving = { meta: partial.meta, from: undefined, received: partial.receivedBytes, whole: false };
     // Compacted by a state that was not durable, or a snapshot whose installation was cut short: the log cannot bring this replica forward.
     if (core.log.applied < core.log.firstIndex - 1) this.requested = core.log.firstIndex - 1;
   }
@@ -66,14 +66,19 @@ export class SnapshotReceiver {
     const { meta, offset, data, from } = message;
     if (!this.isWanted(meta)) return this.decline(meta, from);
     if (!this.receiving || !same(this.receiving.meta, meta)) {
-      this.receiving = { meta, from, received: 0 };
+      this.receiving = { meta, from, received: 0, whole: false };
       this.chunks = [];
     }
     const { receiving } = this;
     receiving.from = from;
-    if (offset === receiving.received && (data.length > 0 || meta.sizeBytes === 0)) {
+    if (offset === receiving.received && data.length > 0) {
       receiving.received += data.length;
-      this.chunks.push({ from, meta, offset, data, last: receiving.received === meta.sizeBytes });
+      receiving.whole = receiving.received === meta.sizeBytes;
+      this.chunks.push({ from, meta, offset, data, last: receiving.whole });
+    } else if (receiving.received === meta.sizeBytes && !receiving.whole) {
+      // An empty snapshot, or one that was whole before a restart cut its check short.
+      receiving.whole = true;
+      this.chunks.push({ from, meta, offset: receiving.received, data: new Uint8Array(0), last: true });
     }
     this.acknowledge(meta, from, 'more', receiving.received);
     core.postponeElection();

@@ -327,7 +327,8 @@ export type MessageBody =
   | { readonly type: 'timeout-now' }
   /** Follower: what is the commit index, proven fresh? `id` is the follower's own count. */
   | { readonly type: 'read-index'; readonly id: number }
-  | { readonly type: 'read-index-answer'; readonly id: number; readonly index: number }
+  /** `askerBoot`: the start of the follower that asked; its count begins anew with each. */
+  | { readonly type: 'read-index-answer'; readonly id: number; readonly askerBoot: string; readonly index: number }
   | { readonly type: 'snapshot-chunk'; readonly meta: SnapshotMeta; readonly offset: number; readonly data: Uint8Array }
   /** `receivedBytes`: go on from here. `status`: `done` if it is installed or not needed any more, `bad` if the bytes did not match the hash. */
   | {

@@ -1,0 +1,455 @@
+/**
+ * Chaos by seed: members whose messages are lost, doubled and reordered, whose disks write late and in the background, who crash between any
+ * two effects and come back with an older state machine, while entries, reads, configurations and transfers go on. After every step the
+ * invariants of Raft are checked; at the end the network heals, and everybody must agree and get on with it.
+ *
+ * The whole simulator, with clocks that drift and disks that rot, stands in libs/testkit; this is the part that raft-ts can carry alone.
+ */
+import {
+  MemoryStorage,
+  RaftNode,
+  membersOf,
+  noConfiguration,
+  type Configuration,
+  type Entry,
+  type HardState,
+  type MemberId,
+  type Message,
+  type RaftOptions,
+  type Ready,
+  type SnapshotMeta,
+  type SnapshotSource,
+} from '../index.js';
+import { hashOf } from './member.js';
+
+/** How often, of a thousand steps, or of a hundred messages. */
+export interface Strength {
+  readonly lossPercent: number;
+  readonly doublePercent: number;
+  readonly crashes: number;
+  readonly cuts: number;
+  readonly changes: number;
+  readonly transfers: number;
+  readonly compactions: number;
+  readonly slowDisks: boolean;
+  readonly leases: boolean;
+}
+
+interface Machine {
+  readonly index: number;
+  readonly term: number;
+  readonly configuration: Configuration;
+  readonly digest: string;
+}
+
+export class Violation extends Error {}
+
+const check = (condition: boolean, what: string): void => {
+  if (!condition) throw new Violation(what);
+};
+
+/** Mulberry32: small, good enough, and the same everywhere. */
+export function seeded(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let t = state;
+    t = Math.imul(t ^ (t >>> 15), t | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  };
+}
+
+class Host implements SnapshotSource {
+  node: RaftNode | undefined;
+  readonly storage = new MemoryStorage();
+  hardState: HardState = { term: 0, commit: 0 };
+  boots: string[] = [];
+  machine: Machine;
+  /** Earlier states of the machine, any of which may be what is left after a crash. */
+  past: Machine[];
+  partial: { meta: SnapshotMeta; bytes: Uint8Array } | undefined;
+  writing: Ready[] = [];
+  snapshot: { meta: SnapshotMeta; bytes: Uint8Array } | undefined;
+  reads = new Map<number, number>();
+  waiting: { context: number; index: number }[] = [];
+  incarnation = 0;
+
+  constructor(
+    readonly id: MemberId,
+    configuration: Configuration,
+  ) {
+    this.machine = { index: 0, term: 0, configuration, digest: '' };
+    this.past = [this.machine];
+  }
+
+  latest(): SnapshotMeta | undefined {
+    return this.snapshot?.meta;
+  }
+
+  read(meta: SnapshotMeta, offset: number, maxBytes: number): Uint8Array | undefined {
+    return meta.hash === this.snapshot?.meta.hash && meta.index === this.snapshot.meta.index
+      ? this.snapshot.bytes.slice(offset, offset + maxBytes)
+      : undefined;
+  }
+}
+
+export class Chaos {
+  readonly hosts = new Map<MemberId, Host>();
+  nowMs = 0;
+  private pool: Message[] = [];
+  private readonly cut = new Set<string>();
+  private readonly leaders = new Map<number, MemberId>();
+  /** What was applied anywhere, by index: everybody must apply the same. */
+  private readonly agreed: string[] = [];
+  private readonly agreedTerm: number[] = [];
+  private readonly roles = new Map<MemberId, string>();
+  private readonly random: () => number;
+  private count = 0;
+  private nextMember = 6;
+  readonly stats = { proposed: 0, applied: 0, reads: 0, elections: 0, snapshots: 0, changes: 0, transfers: 0 };
+
+  constructor(
+    seed: number,
+    private readonly strength: Strength,
+    private readonly options: Partial<RaftOptions> = {},
+  ) {
+    this.random = seeded(seed);
+    const size = 1 + this.below(5);
+    const voters = Array.from({ length: size }, (_, i) => i + 1);
+    for (const id of voters) this.hosts.set(id, new Host(id, { ...noConfiguration, voters }));
+    for (const host of this.hosts.values()) this.start(host);
+  }
+
+  play(steps: number): void {
+    for (let i = 0; i < steps; i++) this.step();
+    this.heal();
+  }
+
+  // — Steps —
+
+  private step(): void {
+    const host = this.pick([...this.hosts.values()])!;
+    const roll = this.below(1_000);
+    const { strength } = this;
+    if (roll < strength.crashes) {
+      if (host.node) this.crash(host);
+      else this.start(host);
+    } else if (roll < 40) {
+      if (!host.node) this.start(host);
+    } else if (roll < 40 + strength.cuts) {
+      this.cutOrMend();
+    } else if (roll < 100) {
+      this.propose();
+    } else if (roll < 130) {
+      this.read(host);
+    } else if (roll < 130 + strength.changes) {
+      this.change();
+    } else if (roll < 150 + strength.transfers && roll >= 150) {
+      if (this.leader()?.node!.transferLeadership(this.nowMs)) this.stats.transfers++;
+    } else if (roll < 170 + strength.compactions && roll >= 170) {
+      this.compact(host);
+    } else if (roll < 450) {
+      this.nowMs += this.below(30);
+      host.node?.tick(this.nowMs);
+    } else if (roll < 800) {
+      this.deliver();
+    } else {
+      this.turn(host);
+    }
+    this.invariants();
+  }
+
+  private crash(host: Host): void {
+    host.node = undefined;
+    host.writing = [];
+    host.waiting = [];
+    host.reads.clear();
+    host.snapshot = undefined;
+    const left = host.past.filter((m) => m.index >= host.storage.firstIndex() - 1 && m.index <= host.storage.lastIndex());
+    if (left.length > 0) host.machine = this.pick(left)!;
+    this.roles.delete(host.id);
+  }
+
+  private start(host: Host): void {
+    host.boots = [...host.boots, `${host.id}-${host.boots.length}`].slice(-64);
+    host.node = new RaftNode({
+      identity: { cluster: 'chaos', member: host.id, incarnation: host.incarnation, boots: host.boots },
+      hardState: host.hardState,
+      applied: { index: host.machine.index, configuration: host.machine.configuration },
+      storage: host.storage,
+      snapshots: host,
+      startMs: this.nowMs,
+      random: this.random,
+      leases: this.strength.leases,
+      limits: { chunkBytes: 64, chunksInflight: 3, appendBytes: 40, spareAppendBytes: 80, inflightBytes: 400, committedBytes: 100 },
+      ...(host.partial && { partialSnapshot: { meta: host.partial.meta, receivedBytes: host.partial.bytes.length } }),
+      ...this.options,
+    });
+  }
+
+  private propose(): void {
+    const { node } = this.leader() ?? {};
+    const place = node?.nextPlace();
+    if (place && node!.propose(new TextEncoder().encode(`v${++this.count}`), place) === 'ok') this.stats.proposed++;
+  }
+
+  private read(host: Host): void {
+    if (!host.node) return;
+    const context = ++this.count;
+    // Whatever anybody has applied by now, this read must see.
+    host.reads.set(context, this.agreed.length - 1);
+    host.node.readIndex(context, this.nowMs);
+  }
+
+  private change(): void {
+    const { node } = this.leader() ?? {};
+    const place = node?.nextPlace();
+    if (!node || !place) return;
+    const { configuration } = node.status();
+    const nothing = new Uint8Array(0);
+    if (configuration.outgoing.length > 0) {
+      if (node.proposeConfiguration({ leaveJoint: true }, nothing, place) === 'ok') this.stats.changes++;
+      return;
+    }
+    const known = membersOf(configuration);
+    const roles = ['voter', 'learner', 'spare'] as const;
+    const members: { id: number; role: 'voter' | 'learner' | 'spare' | 'removed' }[] = [];
+    for (let n = 1 + this.below(2); n > 0; n--) {
+      if (known.length < 4 && this.nextMember < 12) {
+        const id = this.nextMember++;
+        const host = new Host(id, noConfiguration);
+        this.hosts.set(id, host);
+        this.start(host);
+        members.push({ id, role: this.pick(roles)! });
+      } else {
+        const id = this.pick(known)!;
+        members.push({ id, role: known.length > 3 && this.below(4) === 0 ? 'removed' : this.pick(roles)! });
+      }
+    }
+    if (node.proposeConfiguration({ members, joint: this.below(2) === 0 }, nothing, place) === 'ok') this.stats.changes++;
+  }
+
+  private compact(host: Host): void {
+    if (!host.node) return;
+    this.takeSnapshot(host);
+    // The machine is made durable before: nothing older may be left after a crash.
+    host.past = [host.machine];
+    const pinned = host.node.pinnedIndex() ?? Infinity;
+    host.storage.compact(Math.min(host.machine.index, this.below(2) === 0 ? pinned - 1 : Infinity));
+  }
+
+  private takeSnapshot(host: Host): void {
+    const bytes = new TextEncoder().encode(JSON.stringify(host.machine));
+    const { index, term, configuration } = host.machine;
+    host.snapshot = { meta: { index, term, configuration, sizeBytes: bytes.length, hash: hashOf(bytes) }, bytes };
+  }
+
+  private cutOrMend(): void {
+    if (this.below(2) === 0) return this.cut.clear();
+    const ids = [...this.hosts.keys()];
+    const a = this.pick(ids)!;
+    for (const b of ids) {
+      if (this.below(2) === 0) this.cut.add(`${a}>${b}`);
+      if (this.below(2) === 0) this.cut.add(`${b}>${a}`);
+    }
+  }
+
+  private deliver(): void {
+    // Mostly in order, as a stream would; sometimes not.
+    const at = this.below(10) === 0 ? this.below(this.pool.length) : this.below(Math.min(this.pool.length, 4));
+    const [message] = this.pool.splice(at, 1);
+    if (!message) return;
+    if (this.below(100) < this.strength.doublePercent) this.pool.push(message);
+    if (this.below(100) < this.strength.lossPercent || this.cut.has(`${message.from}>${message.to}`)) return;
+    const host = this.hosts.get(message.to);
+    host?.node?.step(message, this.nowMs);
+    if (host && this.below(4) > 0) this.turn(host);
+  }
+
+  /** Takes Readys, writes them now or later, and may crash between any two effects. */
+  private turn(host: Host): void {
+    for (let n = 0; n < 20 && host.node?.hasReady(); n++) {
+      const ready = host.node.ready();
+      this.noteRole(host, ready);
+      this.pool.push(...ready.messagesNow);
+      host.writing.push(ready);
+      for (const entry of ready.committed) this.apply(host, entry);
+      this.answer(host, ready);
+      if (this.strength.slowDisks && this.below(3) > 0) continue;
+      this.write(host);
+    }
+    if (!this.strength.slowDisks || this.below(2) === 0) this.write(host);
+  }
+
+  private write(host: Host): void {
+    while (host.node && host.writing.length > 0) {
+      const ready = host.writing.shift()!;
+      if (this.below(1_000) < this.strength.crashes) return this.crash(host);
+      if (ready.snapshotChunk) {
+        const { meta, offset, data } = ready.snapshotChunk;
+        const before = offset === 0 ? new Uint8Array(0) : host.partial!.bytes;
+        check(before.length === offset, 'chunks join');
+        host.partial = { meta, bytes: Uint8Array.of(...before, ...data) };
+      }
+      if (ready.snapshot) {
+        host.storage.install(ready.snapshot);
+        // The file beside the log finds its way into the machine even if this process ends here.
+        host.machine = JSON.parse(new TextDecoder().decode(host.partial!.bytes)) as Machine;
+        check(host.machine.digest === this.digestAt(host.machine.index), 'a snapshot holds what was agreed');
+        host.past = [host.machine];
+        host.partial = undefined;
+        this.stats.snapshots++;
+      }
+      if (ready.hardState) {
+        check(ready.hardState.term >= host.hardState.term, 'a term never falls');
+        check(
+          ready.hardState.term > host.hardState.term || host.hardState.vote === undefined || ready.hardState.vote === host.hardState.vote,
+          'a vote is never changed within a term',
+        );
+        host.hardState = ready.hardState;
+      }
+      host.storage.append(ready.entries);
+      if (this.below(1_000) < this.strength.crashes) return this.crash(host);
+      this.pool.push(...ready.messagesAfterPersist);
+      host.node.persisted(ready.upTo);
+      if (ready.snapshot) host.node.applied(ready.snapshot.meta.index);
+      if (ready.snapshotChunk?.last) host.node.snapshotReceived(ready.snapshotChunk.meta, this.below(20) > 0);
+      if (ready.snapshotWanted !== undefined && host.machine.index >= ready.snapshotWanted) this.takeSnapshot(host);
+    }
+  }
+
+  private apply(host: Host, entry: Entry): void {
+    const text = `${entry.term}:${entry.type}:${new TextDecoder().decode(entry.data)}`;
+    check(entry.index === host.machine.index + 1, `${host.id} applies in order`);
+    check(host.storage.term(entry.index) === entry.term, 'what is applied is in the own durable log');
+    check((this.agreed[entry.index] ??= text) === text, `state machine safety at ${entry.index}`);
+    this.agreedTerm[entry.index] = entry.term;
+    host.machine = {
+      index: entry.index,
+      term: entry.term,
+      configuration: entry.configuration ?? host.machine.configuration,
+      digest: hashOf(new TextEncoder().encode(host.machine.digest + text)),
+    };
+    host.past.push(host.machine);
+    if (host.past.length > 50) host.past.shift();
+    host.node!.applied(entry.index);
+    this.stats.applied++;
+  }
+
+  private answer(host: Host, ready: Ready): void {
+    for (const state of ready.readStates) {
+      const needed = host.reads.get(state.context);
+      check(needed !== undefined, 'a read is answered once');
+      host.reads.delete(state.context);
+      if ('refused' in state) continue;
+      check(state.index >= needed!, `a read sees what was applied before it began (${state.index}, needed ${needed})`);
+      this.stats.reads++;
+    }
+  }
+
+  private noteRole(host: Host, ready: Ready): void {
+    const role = `${ready.role} ${ready.term}`;
+    if (this.roles.get(host.id) === role) return;
+    this.roles.set(host.id, role);
+    if (ready.role !== 'leader') return;
+    this.stats.elections++;
+    check((this.leaders.get(ready.term) ?? host.id) === host.id, `one leader in term ${ready.term}`);
+    this.leaders.set(ready.term, host.id);
+    const { last } = host.node!.status();
+    check(last.index >= this.agreed.length - 1, 'a leader has every committed entry');
+    for (let i = host.storage.firstIndex(); i < this.agreed.length; i++) {
+      if (i <= host.storage.lastIndex()) check(host.storage.term(i) === this.agreedTerm[i], 'a leader has every committed entry as it is');
+    }
+  }
+
+  // — Invariants and the end —
+
+  private invariants(): void {
+    for (const { id, storage, machine } of this.hosts.values()) {
+      check(machine.index <= storage.lastIndex(), `${id} applied no more than its log has`);
+      const last = storage.lastIndex();
+      for (const other of this.hosts.values()) {
+        const shared = Math.min(last, other.storage.lastIndex());
+        const from = Math.max(storage.firstIndex(), other.storage.firstIndex());
+        for (let i = shared, same = false; i >= from && i > shared - 5; i--) {
+          const equal = storage.term(i) === other.storage.term(i);
+          check(!same || equal, 'logs that agree at an entry agree before it');
+          same ||= equal;
+        }
+      }
+    }
+  }
+
+  private digestAt(index: number): string {
+    let digest = '';
+    for (let i = 1; i <= index; i++) digest = hashOf(new TextEncoder().encode(digest + this.agreed[i]));
+    return digest;
+  }
+
+  /** Peace: within ten seconds there is a leader, an entry is committed, a joint configuration is left, and all members stand equal. */
+  private heal(): void {
+    this.cut.clear();
+    const calm = { ...this.strength, lossPercent: 0, doublePercent: 0, crashes: 0, slowDisks: false };
+    Object.assign(this, { strength: calm });
+    for (const host of this.hosts.values()) if (!host.node) this.start(host);
+    let proposed = 0;
+    for (let i = 0; i < 400; i++) {
+      this.nowMs += 50;
+      for (const host of this.hosts.values()) {
+        host.node!.tick(this.nowMs);
+        this.turn(host);
+      }
+      while (this.pool.length > 0) {
+        const message = this.pool.shift()!;
+        const host = this.hosts.get(message.to);
+        host?.node?.step(message, this.nowMs);
+        if (host) this.turn(host);
+      }
+      this.invariants();
+      const { node } = this.leader() ?? {};
+      if (node?.ready && node.hasReady()) continue;
+      if (node && i > 100 && node.status().configuration.outgoing.length > 0) {
+        node.proposeConfiguration({ leaveJoint: true }, new Uint8Array(0), node.nextPlace()!);
+      } else if (node && i > 150 && proposed === 0) {
+        if (node.propose(new TextEncoder().encode('last'), node.nextPlace()!) === 'ok') proposed = node.status().last.index;
+      }
+    }
+    const leader = this.leader();
+    check(leader !== undefined, `there is a leader in the end: ${this.describe()}`);
+    check(proposed > 0 && leader!.machine.index >= proposed, `an entry is committed in the end: ${this.describe()}`);
+    for (const id of membersOf(leader!.node!.status().configuration)) {
+      const host = this.hosts.get(id)!;
+      check(host.machine.index === leader!.machine.index, `member ${id} has caught up in the end: ${this.describe()}`);
+      check(host.machine.digest === leader!.machine.digest, `member ${id} has the same state`);
+    }
+  }
+
+  private describe(): string {
+    return [...this.hosts.values()]
+      .map((h) => {
+        const s = h.node?.status();
+        return s
+          ? `${h.id} ${s.role} t${s.term} ${JSON.stringify(s.last)} c${s.commit} a${s.applied} ${JSON.stringify(s.configuration)} ${JSON.stringify(s.peers)}`
+          : `${h.id} down`;
+      })
+      .join('\n');
+  }
+
+  private leader(): Host | undefined {
+    let best: Host | undefined;
+    for (const host of this.hosts.values()) {
+      const s = host.node?.status();
+      if (s?.role === 'leader' && (!best || s.term > best.node!.status().term)) best = host;
+    }
+    return best;
+  }
+
+  private below(n: number): number {
+    return Math.floor(this.random() * n);
+  }
+
+  private pick<T>(list: readonly T[]): T | undefined {
+    return list[this.below(list.length)];
+  }
+}

@@ -66,7 +66,7 @@ describe('links', () => {
 describe('firewall', () => {
   it('applies a table whole or not at all, and removes it', async () => {
     const table = name('t');
-    const define = (rule: string): string => `table inet ${table}\ndelete table inet ${table}\ntable inet ${table} { chain c { ${rule} } }\n`;
+    const define = (rule: string): string => `table inet ${table}\ndelete table inet ${table}\ntable inet ${table} {\nchain c {\n${rule}\n}\n}\n`;
     try {
       await applyNft(define('ip saddr 10.91.0.0/24 accept'));
       await applyNft(define('ip saddr 10.92.0.0/24 accept'));

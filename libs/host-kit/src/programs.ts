@@ -32,13 +32,13 @@ export const programPackages: Readonly<Record<string, string>> = {
   newuidmap: 'uidmap',
   nft: 'nftables',
   nsenter: 'util-linux',
-  ovs: 'openvswitch-switch',
+  'ovs-vsctl': 'openvswitch-switch',
   perl: 'perl-base',
   'qemu-img': 'qemu-utils',
   'qemu-system-aarch64': 'qemu-system-arm',
   'qemu-system-x86_64': 'qemu-system-x86',
   rbd: 'ceph-common',
-  'resize2fs': 'e2fsprogs',
+  resize2fs: 'e2fsprogs',
   rsync: 'rsync',
   setfacl: 'acl',
   setpriv: 'util-linux',
@@ -56,10 +56,13 @@ export const programPackages: Readonly<Record<string, string>> = {
   zstd: 'zstd',
 };
 
+/** Debian keeps QEMU's helpers out of the way. */
+const folders = [...safePath.split(':'), '/usr/lib/qemu', '/usr/libexec'];
+
 /** Where a program lies; undefined when it is not installed. Only a fixed list of directories is searched, never the environment's PATH. */
 export function findProgram(name: string): string | undefined {
   if (name.includes('/')) return isExecutable(name) ? name : undefined;
-  for (const folder of safePath.split(':')) {
+  for (const folder of folders) {
     const path = `${folder}/${name}`;
     if (isExecutable(path)) return path;
   }

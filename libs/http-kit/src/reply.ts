@@ -5,7 +5,7 @@ import type { Operation } from '#api-contract';
  * What a controller answers. Controllers return one of these (or throw a Fault); the gateway renders envelope, status and headers.
  */
 export type Reply =
-  | { kind: 'sync'; metadata: unknown; etag?: string }
+  | { kind: 'sync'; metadata: unknown; etag?: string; headers?: Record<string, string> }
   | { kind: 'created'; location: string }
   | { kind: 'operation'; operation: Operation; project?: string }
   /** Rendered JSON of a list, spliced into the envelope as it is. */

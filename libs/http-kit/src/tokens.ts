@@ -8,7 +8,7 @@ export const EVENTS = Symbol('events');
 export const SERVER = Symbol('server');
 export const CLOCK = Symbol('clock');
 export const LOGGER = Symbol('logger');
-/** LocalStore (#replica): this member's own database. */
-export const LOCAL = Symbol('local');
 /** Gateway (./gateway.ts): the listeners of this process. */
 export const GATEWAY = Symbol('gateway');
+/** Operations (#operations/host) of this process, for what has no agent of its own (trust tokens). */
+export const OPERATIONS = Symbol('operations');

@@ -1,0 +1,135 @@
+import http from 'node:http';
+import { join } from 'node:path';
+import { NestFactory } from '@nestjs/core';
+import type { Provider } from '@nestjs/common';
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
+import type { EventHub } from '#events/host';
+import type { Gateway } from '#http-kit';
+import type { KeyPair } from '#identities/host';
+import type { Clock, Logger } from '#kit';
+import type { Members, ServerInfo } from '#members';
+import type { Operations } from '#operations/host';
+import type { Replica } from '#replica';
+import { metricsNeedTrust } from '#server/state';
+import { Callers } from './caller/callers.js';
+import { DoorGuard } from './caller/door.guard.js';
+import { Door } from './caller/door.js';
+import type { Phase } from './caller/phase.js';
+import { TrustStore } from './caller/trust-store.js';
+import { GatewayModule } from './gateway.module.js';
+import { HttpsListener, drain } from './listen/https-listener.js';
+import { serverOptions } from './listen/limits.js';
+import { routesOf, upgradesOf } from './listen/routes.js';
+import { listenUnix } from './listen/unix-listener.js';
+import { Upgrades } from './listen/upgrades.js';
+import { ApiAdapter } from './reply/api-adapter.js';
+import { FaultFilter } from './reply/fault.filter.js';
+import { requestLog } from './reply/request-log.js';
+import { StrayRequests } from './reply/stray-requests.js';
+
+export interface GatewayContext {
+  replica: Replica;
+  members: Members;
+  events: EventHub;
+  operations?: Operations;
+  server: ServerInfo;
+  clock: Clock;
+  log: Logger;
+  /** Holds unix.socket. */
+  stateDir: string;
+  /** Group that may open the socket; root alone when absent. */
+  socketGroup?: string;
+  /** What HTTPS shows: the server certificate, or the cluster's. */
+  keyPair: KeyPair;
+  /** Of core.https_address; '' or absent: no HTTPS until it is set. */
+  httpsAddress?: string;
+  /** The http wings' controllers. */
+  controllers: (new (...args: never[]) => object)[];
+  /** What they need beside the tokens of #http-kit. */
+  providers?: Provider[];
+  /** `running` when absent. */
+  phase?: Phase;
+}
+
+export interface RunningGateway {
+  /** 503 for everybody while starting, for writes while stopping. */
+  setPhase(phase: Phase): void;
+  readonly gateway: Gateway;
+  readonly socketPath: string;
+  /** In fact listened on, for who asked for port 0. */
+  httpsPort(): number | undefined;
+  /** Lets answers that are under way go out (at most `graceMs`), then closes everything. */
+  close(graceMs?: number): Promise<void>;
+}
+
+/** Brings up the gateway: both listeners, and all routes of the controllers behind one door. */
+export async function startGateway(context: GatewayContext): Promise<RunningGateway> {
+  const log = context.log.child({ service: 'api-gateway' });
+  let phase: Phase = context.phase ?? 'running';
+  const trust = new TrustStore(context.replica, context.clock);
+  const needTrust = metricsNeedTrust(context.replica);
+  const door = new Door({ callers: new Callers(trust), phase: () => phase, metricsNeedTrust: needTrust.get });
+  const strays = new StrayRequests(log);
+  const adapter = new ApiAdapter(strays);
+  const fastify = adapter.getInstance();
+
+  const gateway: Gateway = { listenHttps: (address) => https.listen(address), routes: () => routes };
+  const app = await NestFactory.create<NestFastifyApplication>(GatewayModule.of(context, gateway), adapter, { logger: false, abortOnError: false });
+  app.useGlobalGuards(new DoorGuard(door));
+  app.useGlobalFilters(new FaultFilter(strays));
+  const lineOf = requestLog(log, context.events);
+  fastify.addHook('onResponse', (request, reply, done) => {
+    lineOf(request, reply);
+    done();
+  });
+  await app.init();
+  await fastify.ready();
+
+  const instances = context.controllers.map((controller) => app.get<object>(controller));
+  const routes = instances.flatMap(routesOf);
+  const upgrades = new Upgrades(instances.flatMap(upgradesOf), door, log);
+  strays.know(
+    routes.map(({ path }) => path),
+    upgrades,
+    door,
+  );
+
+  const handle: http.RequestListener = (request, response) => fastify.routing(request, response);
+  const options: http.ServerOptions = { ...serverOptions, shouldUpgradeCallback: upgrades.wants };
+  const prepare = (server: http.Server): void => {
+    server.on('upgrade', upgrades.handle);
+    server.on('clientError', onClientError);
+  };
+  const unix = http.createServer(options, handle);
+  prepare(unix);
+  const https = new HttpsListener({ ...context.keyPair, options, handle, prepare, log });
+  const socketPath = join(context.stateDir, 'unix.socket');
+  await listenUnix(unix, socketPath, context.socketGroup);
+  await https.listen(context.httpsAddress ?? '');
+
+  return {
+    setPhase: (next) => (phase = next),
+    gateway,
+    socketPath,
+    httpsPort: () => https.port,
+    async close(graceMs = 2_000) {
+      upgrades.close();
+      await Promise.all([https.close(graceMs), drain(unix, graceMs)]);
+      await app.close();
+      trust[Symbol.dispose]();
+      needTrust[Symbol.dispose]();
+    },
+  };
+}
+
+/** What is not HTTP gets one line and is cut; node's own answer would do as well, but would wait for a slow reader. */
+function onClientError(error: NodeJS.ErrnoException, socket: import('node:stream').Duplex): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy();
+  const status =
+    error.code === 'HPE_HEADER_OVERFLOW'
+      ? '431 Request Header Fields Too Large'
+      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+        ? '408 Request Timeout'
+        : '400 Bad Request';
+  socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+}

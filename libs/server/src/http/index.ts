@@ -1,0 +1,7 @@
+import { InternalController } from './internal.controller.js';
+import { ResourcesController } from './resources.controller.js';
+import { ServerController } from './server.controller.js';
+
+export { SQL_BRIDGE, serverViews, type SqlBridge, type SqlWrite } from './global-sql.js';
+
+export const serverControllers = [ServerController, ResourcesController, InternalController];

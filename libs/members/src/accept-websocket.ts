@@ -11,17 +11,21 @@ const frameBytesMax = 16 * 2 ** 20;
 
 const server = new WebSocketServer({ noServer: true, perMessageDeflate: false, clientTracking: false, maxPayload: frameBytesMax });
 
-/**
- * Finishes a client's websocket handshake. The socket is pinged every 10 s until it closes. Errors of the connection end in its `close` event.
- * @throws Fault invalid when the request is no websocket handshake; the socket is then still the caller's to answer
- */
-export function acceptWebSocket(upgrade: Upgrade, accepted: (socket: WebSocket) => void): void {
-  const { headers, method } = upgrade.request;
-  const key = headers['sec-websocket-key'];
+/** @throws Fault invalid when the request is no websocket handshake; the connection is then still the caller's to answer */
+export function checkHandshake({ method, headers }: Upgrade['request']): void {
   const version = headers['sec-websocket-version'];
-  if (method !== 'GET' || headers.upgrade?.toLowerCase() !== 'websocket' || !key || (version !== '13' && version !== '8')) {
+  const versionKnown = version === '13' || version === '8';
+  if (method !== 'GET' || headers.upgrade?.toLowerCase() !== 'websocket' || !headers['sec-websocket-key'] || !versionKnown) {
     throw fault.invalid('Not a websocket handshake');
   }
+}
+
+/**
+ * Finishes a client's websocket handshake. The socket is pinged every 10 s until it closes. Errors of the connection end in its `close` event.
+ * @throws Fault invalid as checkHandshake does
+ */
+export function acceptWebSocket(upgrade: Upgrade, accepted: (socket: WebSocket) => void): void {
+  checkHandshake(upgrade.request);
   // ws reads method and headers only.
   server.handleUpgrade(upgrade.request as IncomingMessage, upgrade.socket, upgrade.head, (socket) => {
     const timer = setInterval(() => socket.ping(), pingMs);

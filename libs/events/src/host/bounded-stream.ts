@@ -16,6 +16,7 @@ export class BoundedStream implements EventStream {
   #bytes = 0;
   #waiting: ((result: IteratorResult<EventRecord>) => void) | undefined;
   #reason: string | undefined;
+  #ended = Promise.withResolvers<void>();
 
   constructor(
     private readonly onEnd: () => void,
@@ -24,6 +25,10 @@ export class BoundedStream implements EventStream {
 
   get reason(): string | undefined {
     return this.#reason;
+  }
+
+  get ended(): Promise<void> {
+    return this.#ended.promise;
   }
 
   push(record: EventRecord): void {
@@ -51,6 +56,7 @@ export class BoundedStream implements EventStream {
   end(reason: string): void {
     if (this.#reason !== undefined) return;
     this.#reason = reason;
+    this.#ended.resolve();
     this.onEnd();
     this.#waiting?.({ done: true, value: undefined });
     this.#waiting = undefined;

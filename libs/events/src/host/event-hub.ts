@@ -48,6 +48,8 @@ export interface ListenOptions {
 export interface EventStream extends AsyncIterable<EventRecord>, Disposable {
   /** Why the stream ended; undefined while it lives, '' when the listener closed it. */
   readonly reason: string | undefined;
+  /** Resolves when no more will come, also while what is queued has not been taken. */
+  readonly ended: Promise<void>;
   close(): void;
 }
 

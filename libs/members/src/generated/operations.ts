@@ -25,9 +25,13 @@ export interface OperationRecordMessage {
 }
 
 export interface ListOperationsRequest {
-  /** All projects when absent. */
-  project?: string | undefined;
+  /** Only those of these projects ('': of none), unless all are wanted. */
+  projects: string[];
+  allProjects: boolean;
+  /** Finished ones that are kept, too; newest first. */
   history: boolean;
+  /** At most this many of history. */
+  limit: number;
 }
 
 export interface ListOperationsReply {
@@ -160,16 +164,22 @@ export const OperationRecordMessage: MessageFns<OperationRecordMessage> = {
 };
 
 function createBaseListOperationsRequest(): ListOperationsRequest {
-  return { project: undefined, history: false };
+  return { projects: [], allProjects: false, history: false, limit: 0 };
 }
 
 export const ListOperationsRequest: MessageFns<ListOperationsRequest> = {
   encode(message: ListOperationsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.project !== undefined) {
-      writer.uint32(10).string(message.project);
+    for (const v of message.projects) {
+      writer.uint32(10).string(v!);
+    }
+    if (message.allProjects !== false) {
+      writer.uint32(16).bool(message.allProjects);
     }
     if (message.history !== false) {
-      writer.uint32(16).bool(message.history);
+      writer.uint32(24).bool(message.history);
+    }
+    if (message.limit !== 0) {
+      writer.uint32(32).uint32(message.limit);
     }
     return writer;
   },
@@ -192,7 +202,7 @@ export const ListOperationsRequest: MessageFns<ListOperationsRequest> = {
               break;
             }
 
-            message.project = reader.string();
+            message.projects.push(reader.string());
             continue;
           }
           case 2: {
@@ -200,7 +210,23 @@ export const ListOperationsRequest: MessageFns<ListOperationsRequest> = {
               break;
             }
 
+            message.allProjects = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
             message.history = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.limit = reader.uint32();
             continue;
           }
         }

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { Operation } from '#api-contract';
 import { type EventHub, publishLifecycle } from '#events/host';
 import { type Clock, type Logger, fault } from '#kit';
-import { acceptWebSocket, type Upgrade } from '#members';
+import { acceptWebSocket, checkHandshake, type Upgrade } from '#members';
 import type { LocalStore } from '#replica';
 import type { Identity } from '#replica/state';
 import { operationId, withoutSecrets } from '../model/index.js';
@@ -65,14 +65,14 @@ export class MemberOperations implements Operations {
     return live ? record(live) : this.#history.get(id);
   }
 
-  list(options: { project?: string; history?: boolean }): Operation[] {
-    return this.records(options).map(({ operation }) => operation);
+  list({ project, history }: { project?: string; history?: boolean }): Operation[] {
+    return this.records({ projects: project === undefined ? undefined : [project], history }).map(({ operation }) => operation);
   }
 
-  records({ project, history }: { project?: string; history?: boolean }): OperationRecord[] {
-    const live = [...this.#live.values()].map(record).filter((one) => project === undefined || one.project === project);
+  records({ projects, history, limit }: { projects?: readonly string[]; history?: boolean; limit?: number }): OperationRecord[] {
+    const live = [...this.#live.values()].map(record).filter((one) => !projects || projects.includes(one.project));
     if (!history) return live;
-    return [...live.reverse(), ...this.#history.list({ project }).filter(({ operation }) => !this.#live.has(operation.id))];
+    return [...live.reverse(), ...this.#history.list({ projects, limit }).filter(({ operation }) => !this.#live.has(operation.id))];
   }
 
   async wait(id: string, timeoutMs?: number, signal?: AbortSignal): Promise<Operation> {
@@ -105,6 +105,7 @@ export class MemberOperations implements Operations {
     if (!live) throw notFound();
     if (!live.request.sockets) throw fault.invalid('Only websocket operations can be connected');
     if (live.document.status_code !== 103) throw fault.invalid('Only running operations can be connected');
+    checkHandshake(upgrade.request);
     const taken = live.take(secret);
     // LXD finds out too late for a 403.
     if (!taken) throw fault.forbidden('permission denied', { status: 500 });

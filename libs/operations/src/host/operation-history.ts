@@ -65,14 +65,10 @@ export class OperationHistory {
   }
 
   /** Newest first: ids sort by time. */
-  list(options: { project?: string; limit?: number } = {}): OperationRecord[] {
-    const rows = this.local.all<Row>(
-      'SELECT document, project FROM operations WHERE final = 1 AND (? IS NULL OR project = ?) ORDER BY id DESC LIMIT ?',
-      options.project ?? null,
-      options.project ?? null,
-      options.limit ?? this.limits.rows,
-    );
-    return rows.map(parse);
+  list({ projects, limit = this.limits.rows }: { projects?: readonly string[]; limit?: number } = {}): OperationRecord[] {
+    const chosen = projects ? `AND project IN (${projects.map(() => '?').join(', ')})` : '';
+    const sql = `SELECT document, project FROM operations WHERE final = 1 ${chosen} ORDER BY id DESC LIMIT ?`;
+    return this.local.all<Row>(sql, ...(projects ?? []), limit).map(parse);
   }
 
   /** At start: whatever was under way when the daemon ended has failed. */

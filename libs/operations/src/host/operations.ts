@@ -47,8 +47,8 @@ export interface Operations {
   find(id: string): OperationRecord | undefined;
   /** Running ones and those that ended within 5 s, as LXD; with `history` all that is kept, newest first. Undefined project: of all. */
   list(options: { project?: string; history?: boolean }): Operation[];
-  /** The same with their projects. */
-  records(options: { project?: string; history?: boolean }): OperationRecord[];
+  /** The same with their projects; of several projects, '' meaning none. History at most `limit`. */
+  records(options: { projects?: readonly string[]; history?: boolean; limit?: number }): OperationRecord[];
   /** Resolves with the document when final, when `timeoutMs` is over, or when `signal` says that nobody waits any more. @throws Fault notFound */
   wait(id: string, timeoutMs?: number, signal?: AbortSignal): Promise<Operation>;
   /** Resolves once the work has been told; it may need time to come back. @throws Fault invalid "This operation can't be cancelled" */

@@ -25,6 +25,10 @@ export interface NetworkDriver {
   rename(network: ManagedNetwork, newName: string): Promise<void>;
   /** The host's interface for it; undefined when it is not there. */
   interfaceOf(network: ManagedNetwork): string | undefined;
+  /** Interface, rules and services gone, files kept: the machine goes down. */
+  stop(network: ManagedNetwork): Promise<void>;
+  /** Removes what this daemon made for networks that are no more. Asked again right before each removal: a network may be born meanwhile. */
+  sweep(exists: (id: number) => boolean): Promise<void>;
   /** Stops watching; what runs keeps running. The daemon ends. */
   release(): void;
 }

@@ -1,5 +1,5 @@
 import { isTrue } from '#config-keys';
-import { run, runOk } from '#host-kit';
+import { applyNft, deleteNftTable, run } from '#host-kit';
 import type { ConfigMap } from '#api-contract';
 import { bridgeSubnet, dhcpSubnet, formatSubnet } from '../model/index.js';
 
@@ -66,7 +66,7 @@ export class Firewall {
 
   /** One transaction: all of it or nothing. */
   async #apply(lines: readonly string[]): Promise<void> {
-    await runOk('nft', ['-f', '-'], { input: `${lines.join('\n')}\n`, timeoutMs: 20_000, failure: 'Failed to setup firewall' });
+    await applyNft(`${lines.join('\n')}\n`);
   }
 }
 

@@ -1,15 +1,10 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { run, runOk } from '#host-kit';
-import { fault } from '#kit';
+import { readdirSync, readFileSync } from 'node:fs';
+import { ip, run, runOk } from '#host-kit';
+import { fault, Fault } from '#kit';
 
-/** The only file that runs `ip`. Interface names come from checked config or from the kernel. */
+/** What #host-kit's `ip` leaves open: many commands at once, and what sysfs tells without a program. */
 
 const timeoutMs = 10_000;
-
-/** Runs one `ip` command that must succeed. @throws Fault internal with `failure` */
-export async function ip(args: readonly string[], failure = 'Could not change a network interface'): Promise<void> {
-  await runOk('ip', args, { timeoutMs, failure });
-}
 
 /** Runs several `ip` commands in one process, in order, until one fails. Words may hold no white space. @throws Fault internal */
 export async function ipBatch(commands: readonly (readonly string[])[], failure = 'Could not change a network interface'): Promise<void> {
@@ -22,7 +17,13 @@ export async function ipBatch(commands: readonly (readonly string[])[], failure 
 
 /** Like `ip`, when it does not matter whether it succeeds (deleting what may be gone). True when it did. */
 export async function ipMaybe(args: readonly string[]): Promise<boolean> {
-  return (await run('ip', args, { timeoutMs })).code === 0;
+  try {
+    await ip(args);
+    return true;
+  } catch (error) {
+    if (error instanceof Fault) return false;
+    throw error;
+  }
 }
 
 /** Output of `ip -j`, [] when it shows nothing or the interface is not there. */
@@ -46,8 +47,6 @@ export async function addressesOf(link: string): Promise<IpAddressInfo[]> {
 }
 
 const sys = '/sys/class/net';
-
-export const linkExists = (link: string): boolean => existsSync(`${sys}/${link}`);
 
 /** Names of all interfaces of the host, veths left out, as LXD lists them. */
 export const listLinks = (): string[] => readdirSync(sys).filter((link) => !link.startsWith('veth') && link !== 'bonding_masters');

@@ -1,3 +1,4 @@
+import { ip, linkExists, readSysctl } from '#host-kit';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -23,8 +24,8 @@ import {
 } from '../../model/index.js';
 import type { Addresses, NetworkDriver } from '../driver.js';
 import { Firewall } from '../firewall.js';
-import { addressesOf, ip, ipBatch, ipMaybe, ipShow, linkExists, linkFile, linksByAlias } from '../ip.command.js';
-import { setSysctl, sysctl, sysctlEntries } from '../sysctl.js';
+import { addressesOf, ipBatch, ipMaybe, ipShow, linkFile, linksByAlias } from '../ip.command.js';
+import { setSysctl, sysctlEntries } from '../sysctl.js';
 import { releaseLease } from './dhcp-release.js';
 import { dnsmasqArguments } from './dnsmasq.arguments.js';
 import { DnsmasqProcess, dnsmasqUser } from './dnsmasq.process.js';
@@ -61,7 +62,10 @@ export class BridgeDriver implements NetworkDriver, Addresses {
   async apply(network: ManagedNetwork): Promise<void> {
     const { config } = network;
     const mtu = config['bridge.mtu'] || (tunnelNames(config).length > 0 ? '1400' : '1500');
-    const link = this.interfaceOf(network) ?? (await this.#create(network));
+    const found = this.interfaceOf(network);
+    // A rename that a crash cut short between row and host.
+    if (found && found !== network.name && found !== this.#ownName(network)) return this.rename({ ...network, name: found }, network.name);
+    const link = found ?? (await this.#create(network));
     const hwaddr = (config['bridge.hwaddr'] || this.#stableMac(network)).toLowerCase();
     if (linkFile(link, 'address') !== hwaddr) await ip(['link', 'set', link, 'address', hwaddr]);
     await this.#setMtu(link, mtu);
@@ -78,15 +82,38 @@ export class BridgeDriver implements NetworkDriver, Addresses {
 
   async remove(network: ManagedNetwork): Promise<void> {
     await this.#process(network).stop();
+    await this.stop(network);
+    rmSync(this.#dir(network.name), { recursive: true, force: true });
+  }
+
+  async stop(network: ManagedNetwork): Promise<void> {
+    await this.#process(network).end();
     this.#dnsmasq.delete(network.id);
     const link = this.interfaceOf(network);
-    if (link) {
+    await this.#firewall.removeNetwork(link ?? network.name);
+    if (link) await this.#deleteLink(link, this.#alias(network));
+  }
+
+  async sweep(exists: (id: number) => boolean): Promise<void> {
+    const prefix = this.#alias({ id: '' });
+    for (const [alias, link] of linksByAlias(prefix)) {
+      const id = Number(alias.slice(prefix.length));
+      if (!Number.isSafeInteger(id) || exists(id)) continue;
+      this.context.log.warn({ interface: link }, 'removing a bridge whose network is gone');
+      const process = new DnsmasqProcess(this.#dir(link), '/dev/null', this.context.log);
+      await process.stop();
       await this.#firewall.removeNetwork(link);
-      for (const name of [`${link}-mtu`, ...tunnelNames(network.config).map((tunnel) => `${link}-${tunnel}`)])
-        if (linkExists(name)) await ipMaybe(['link', 'delete', name]);
-      await ip(['link', 'delete', link]);
-    } else await this.#firewall.removeNetwork(network.name);
-    rmSync(this.#dir(network.name), { recursive: true, force: true });
+      await this.#deleteLink(link, alias);
+      rmSync(this.#dir(link), { recursive: true, force: true });
+    }
+  }
+
+  async #deleteLink(link: string, alias: string): Promise<void> {
+    for (const port of [`${link}-mtu`.slice(0, 15), ...linksByAlias(`${alias}:port:tunnel`).values()]) {
+      if (linkFile(port, 'master/ifindex') === linkFile(link, 'ifindex')) await ipMaybe(['link', 'delete', port]);
+    }
+    // Two may come to remove the same: being gone is what counts.
+    if (!(await ipMaybe(['link', 'delete', link])) && linkExists(link)) throw fault.internal(`Could not remove bridge "${link}"`);
   }
 
   async rename(network: ManagedNetwork, newName: string): Promise<void> {
@@ -217,17 +244,21 @@ export class BridgeDriver implements NetworkDriver, Addresses {
     return join(this.context.server.stateDir, 'networks', name);
   }
 
-  #alias(network: ManagedNetwork): string {
+  #alias(network: { id: number | string }): string {
     return `muster:${this.context.naming.hash || 'default'}:${network.id}`;
   }
 
   /** The name for a new interface. @throws Fault invalid when it is taken */
   #freeName(network: ManagedNetwork): string {
     if (!linkExists(network.name)) return network.name;
-    const { hash } = this.context.naming;
     const theirs = linkFile(network.name, 'ifalias').startsWith('muster:');
-    if (theirs && hash !== '' && this.context.server.memberName() !== 'none') return `mu${hash}${network.id}`.slice(0, 15);
+    if (theirs && this.context.server.memberName() !== 'none') return this.#ownName(network);
     throw fault.invalid(`Network interface "${network.name}" already exists`);
+  }
+
+  /** What a bridge is called where another member of the cluster, on the same host, has the network's name. */
+  #ownName(network: ManagedNetwork): string {
+    return `mu${this.context.naming.hash}${network.id}`.slice(0, 15);
   }
 
   async #create(network: ManagedNetwork): Promise<string> {
@@ -383,6 +414,6 @@ function allowForwarding(family: Family): void {
   const conf = 'net/ipv6/conf';
   const links = sysctlEntries(conf);
   // An interface that forwards no longer listens to routers, unless told so: the host's own address may come from one.
-  for (const link of links) if (sysctl(`${conf}/${link}/accept_ra`) === '1') setSysctl(`${conf}/${link}/accept_ra`, '2');
+  for (const link of links) if (readSysctl(`${conf}/${link}/accept_ra`) === '1') setSysctl(`${conf}/${link}/accept_ra`, '2');
   for (const link of links) setSysctl(`${conf}/${link}/forwarding`, '1');
 }

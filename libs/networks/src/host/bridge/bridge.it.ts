@@ -4,11 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { run, runOk } from '#host-kit';
+import { linkExists, run, runOk } from '#host-kit';
 import { silent, systemClock } from '#kit';
 import type { HostContext } from '#members';
 import type { ManagedNetwork } from '../../model/index.js';
-import { linkExists, linkFile } from '../ip.command.js';
+import { linkFile } from '../ip.command.js';
 import { BridgeDriver } from './bridge.driver.js';
 
 /** A real bridge, dnsmasq and nftables table on this host, under names of our own; a client in a network namespace of its own. Needs root. */

@@ -50,10 +50,15 @@ export class DnsmasqProcess {
     this.#watch ??= setTimeout(() => this.#watchAgain(), watchMs).unref();
   }
 
-  /** Ends it for good, and what only it needs: leases and pid file. */
-  async stop(): Promise<void> {
+  /** Ends it; leases are remembered. */
+  async end(): Promise<void> {
     this.#unwatch();
     await this.#turn.run('all', () => this.#end());
+  }
+
+  /** Ends it for good, and what only it needs: leases and pid file. */
+  async stop(): Promise<void> {
+    await this.end();
     for (const file of ['dnsmasq.pid', 'dnsmasq.leases']) rmSync(join(this.dir, file), { force: true });
   }
 

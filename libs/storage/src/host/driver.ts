@@ -8,14 +8,14 @@ export interface DiskVolume {
   readonly contentType: ContentType;
 }
 
-/** Where a pool is and what it was told. */
+/** Where a pool is and what it was told. The config changes under an open driver when the pool is updated. */
 export interface PoolPlace {
   readonly name: string;
   /** STATE/storage-pools/NAME: everything of the pool is seen below it while it is mounted. */
   readonly path: string;
   readonly stateDir: string;
   /** Global keys and this member's, merged. */
-  readonly config: Readonly<Record<string, string>>;
+  config: Readonly<Record<string, string>>;
   readonly log: Logger;
 }
 

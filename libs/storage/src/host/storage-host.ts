@@ -1,5 +1,5 @@
 import type { CallContext } from '#members';
-import type { VolumeRef } from '../model/index.js';
+import type { DriverCapabilities, VolumeRef } from '../model/index.js';
 
 export type { VolumeRef, VolumeType } from '../model/index.js';
 
@@ -9,29 +9,43 @@ export interface MountedVolume extends AsyncDisposable {
 }
 
 export type VolumeSource =
-  /** `fill` writes into the directory it is given. With `cacheKey` (an image's fingerprint) it runs once per pool, and the volume is a clone of its result where the driver can clone. */
+  /**
+   * `fill` writes into the directory it is given. With `cacheKey` (an image's fingerprint) it runs once per pool, and the volume is a clone of its result
+   * where the driver can clone. Its signal is aborted when nobody waits for the result any more.
+   */
   | { kind: 'fill'; cacheKey?: string; fill: (path: string, signal: AbortSignal) => Promise<void> }
+  /** Of a volume, or of one of its snapshots; with `snapshots` all of them too (of a volume). The rows of the new snapshots are the caller's. */
   | { kind: 'copy'; from: VolumeRef; snapshot?: string; snapshots: boolean }
   | { kind: 'empty' };
 
 /** Volumes and pools on this member, whatever their driver. Calls are safe to repeat; what fails half way cleans up after itself. */
 export interface StorageHost {
-  /** Volume rows are the caller's (they share the caller's command); this makes, mounts and removes what is on disk. */
+  /**
+   * Volume rows are the caller's (they share the caller's command); this makes, mounts and removes what is on disk. `config.size` becomes its quota.
+   * @throws Fault unavailable for a pool that is not, conflict if there is such a volume on disk
+   */
   create(volume: VolumeRef, config: Record<string, string>, source: VolumeSource, context: CallContext): Promise<void>;
-  /** Nothing there is success. */
+  /** With its snapshots and links. Nothing there is success. @throws Fault conflict while it is mounted */
   remove(volume: VolumeRef): Promise<void>;
+  /** With its snapshots and links. Renamed already is success. */
   rename(volume: VolumeRef, newName: string): Promise<void>;
   /** Counted: the last dispose unmounts, where the driver mounts at all. */
   mount(volume: VolumeRef): Promise<MountedVolume>;
+  isMounted(volume: VolumeRef): boolean;
   snapshot(volume: VolumeRef, name: string): Promise<void>;
   removeSnapshot(volume: VolumeRef, name: string): Promise<void>;
   renameSnapshot(volume: VolumeRef, name: string, newName: string): Promise<void>;
+  /** Interrupted by a crash, it is done again at the next start. */
   restore(volume: VolumeRef, snapshot: string): Promise<void>;
   mountSnapshot(volume: VolumeRef, snapshot: string): Promise<MountedVolume>;
   /** Bytes used; undefined where the driver cannot tell. */
   usage(volume: VolumeRef): Promise<number | undefined>;
-  /** `size` in bytes, 0: no limit. */
+  /** `size` in bytes, 0: no limit. Ignored, with a line in the log, where the driver has no quotas. */
   setQuota(volume: VolumeRef, sizeBytes: number): Promise<void>;
+  /** Unpacked copies of an image in all pools of this member, with their rows. */
+  removeImage(fingerprint: string, context: CallContext): Promise<void>;
   /** Path of the instance's directory as clients of the state directory know it: STATE/containers/[project_]name. */
   instanceLink(volume: VolumeRef): string;
+  /** What the pool's driver can do. @throws Fault notFound */
+  capabilities(pool: string): DriverCapabilities;
 }

@@ -82,7 +82,9 @@ export class BtrfsDriver implements StorageDriver {
 
   async list(): Promise<DiskVolume[]> {
     const named = async (type: VolumeType): Promise<DiskVolume[]> =>
-      (await namesIn(`${this.place.path}/${liveDirectory(type)}`)).map((name) => ({ type, name, contentType: 'filesystem' }));
+      (await namesIn(`${this.place.path}/${liveDirectory(type)}`))
+        .filter((name) => !name.startsWith('.restoring '))
+        .map((name) => ({ type, name, contentType: 'filesystem' }));
     return (await Promise.all(volumeTypes.map(named))).flat();
   }
 
@@ -126,10 +128,10 @@ export class BtrfsDriver implements StorageDriver {
       if (!(await command.isSubvolume(source))) throw fault.notFound(`Snapshot "${snapshot}" of volume "${volume.name}" does not exist on storage`);
       const limit = await this.#limitOf(volume);
       const path = this.path(volume);
-      // A second try finds the old contents aside already, or the new ones in place.
-      const aside = `${this.#snapshotsOf(volume)}.restoring`;
-      await deleteDeep(aside);
-      if (await pathExists(path)) await rename(path, aside);
+      // A blank keeps this name apart from every volume's. A second try after a crash finds the old contents aside already.
+      const aside = `${this.place.path}/${liveDirectory(volume.type)}/.restoring ${volume.name}`;
+      if (!(await pathExists(aside))) await rename(path, aside);
+      await deleteDeep(path);
       try {
         await snapshotDeep(source, path, { readOnly: false });
         await setVolumeMode(path, volume.type);

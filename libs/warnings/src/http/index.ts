@@ -1,0 +1,3 @@
+import { WarningsController } from './warnings.controller.js';
+
+export const warningsControllers: (new (...args: never[]) => object)[] = [WarningsController];

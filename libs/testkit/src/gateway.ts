@@ -26,7 +26,7 @@ export interface TestGatewayOptions {
   wings?: readonly StateWing[];
   providers?: Provider[];
   /** More host wings. */
-  hosts?: (context: HostContext) => void;
+  hosts?: (context: HostContext, operations: MemberOperations) => void | Promise<void>;
   https?: boolean;
 }
 
@@ -80,7 +80,7 @@ export class TestGateway implements AsyncDisposable {
     const lifecycle = publishApplied(replica, events);
     const operations = new MemberOperations({ local, events, clock: systemClock, log: silent, memberId: 1, location: memberName });
     new ServerHost(context);
-    hosts?.(context);
+    await hosts?.(context, operations);
     const running = await startGateway({
       replica,
       members,

@@ -3,3 +3,4 @@ export * from './common.js';
 export * from './networks.js';
 export * from './operations.js';
 export * from './server.js';
+export * from './storage.js';

@@ -41,4 +41,19 @@ export function layoutOf(mounts: MountEntry[], unifiedControllers: (root: string
   return { kind: (['none', 'v1', 'v2', 'hybrid'] as const)[versions]!, controllers, hierarchies };
 }
 
-const v1Controllers = new Set(['memory', 'cpu', 'cpuacct', 'cpuset', 'pids', 'blkio', 'devices', 'freezer', 'hugetlb', 'net_cls', 'net_prio', 'perf_event', 'rdma', 'misc']);
+const v1Controllers = new Set([
+  'memory',
+  'cpu',
+  'cpuacct',
+  'cpuset',
+  'pids',
+  'blkio',
+  'devices',
+  'freezer',
+  'hugetlb',
+  'net_cls',
+  'net_prio',
+  'perf_event',
+  'rdma',
+  'misc',
+]);

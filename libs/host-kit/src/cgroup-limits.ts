@@ -36,23 +36,29 @@ export interface CgroupSetting {
 export function cgroupSettings(layout: CgroupLayout, limits: CgroupLimits): { settings: CgroupSetting[]; missing: (keyof CgroupLimits)[] } {
   const settings: CgroupSetting[] = [];
   const missing: (keyof CgroupLimits)[] = [];
-  const say = (limit: keyof CgroupLimits, controller: CgroupController, keys: Partial<Record<1 | 2, [key: string, value: string | number]>>): void => {
+  const say = (
+    limit: keyof CgroupLimits,
+    controller: CgroupController,
+    keys: Partial<Record<1 | 2, [key: string, value: string | number]>>,
+  ): void => {
     const version = layout.controllers.get(controller)?.version;
     const pair = version === undefined ? undefined : keys[version];
     if (version !== undefined && pair) settings.push({ version, controller, key: pair[0], value: String(pair[1]) });
     else missing.push(limit);
   };
   const { memoryBytes, memorySoftBytes, swapBytes, swappiness, cpuShares, cpuQuota, cpus, processes, ioWeight } = limits;
-  if (memoryBytes !== undefined) say('memoryBytes', 'memory', { 1: ['memory.limit_in_bytes', memoryBytes ?? -1], 2: ['memory.max', memoryBytes ?? 'max'] });
+  if (memoryBytes !== undefined)
+    say('memoryBytes', 'memory', { 1: ['memory.limit_in_bytes', memoryBytes ?? -1], 2: ['memory.max', memoryBytes ?? 'max'] });
   if (swapBytes !== undefined) {
-    const sum = swapBytes === null || memoryBytes == null ? -1 : memoryBytes + swapBytes;
+    const sum = swapBytes === null || memoryBytes === null || memoryBytes === undefined ? -1 : memoryBytes + swapBytes;
     say('swapBytes', 'memory', { 1: ['memory.memsw.limit_in_bytes', sum], 2: ['memory.swap.max', swapBytes ?? 'max'] });
   }
   if (memorySoftBytes !== undefined) {
     say('memorySoftBytes', 'memory', { 1: ['memory.soft_limit_in_bytes', memorySoftBytes ?? -1], 2: ['memory.high', memorySoftBytes ?? 'max'] });
   }
   if (swappiness !== undefined) say('swappiness', 'memory', { 1: ['memory.swappiness', swappiness] });
-  if (cpuShares !== undefined) say('cpuShares', 'cpu', { 1: ['cpu.shares', cpuShares], 2: ['cpu.weight', clamp((cpuShares * 100) / 1024, 1, 10_000)] });
+  if (cpuShares !== undefined)
+    say('cpuShares', 'cpu', { 1: ['cpu.shares', cpuShares], 2: ['cpu.weight', clamp((cpuShares * 100) / 1024, 1, 10_000)] });
   if (cpuQuota !== undefined) {
     if (layout.controllers.get('cpu')?.version === 1) {
       if (cpuQuota) say('cpuQuota', 'cpu', { 1: ['cpu.cfs_period_us', cpuQuota.periodUs] });

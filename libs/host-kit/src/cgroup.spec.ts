@@ -6,14 +6,22 @@ import { cgroupSettings } from './cgroup-limits.js';
 import { parseMountinfo } from './mountinfo.js';
 import { spawn } from './spawn.js';
 
-const v2: CgroupLayout = layoutOf(parseMountinfo('31 23 0:28 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate\n'), () => ['cpu', 'cpuset', 'io', 'memory', 'pids']);
+const v2: CgroupLayout = layoutOf(parseMountinfo('31 23 0:28 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate\n'), () => [
+  'cpu',
+  'cpuset',
+  'io',
+  'memory',
+  'pids',
+]);
 
 describe('layout', () => {
   it('tells a unified machine from a hybrid one', () => {
     expect(v2.kind).toBe('v2');
     expect(v2.controllers.get('memory')).toEqual({ version: 2, root: '/sys/fs/cgroup' });
     const hybrid = layoutOf(
-      parseMountinfo('1 0 0:1 / /c/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n2 0 0:2 / /c/systemd rw - cgroup cgroup rw,name=systemd\n3 0 0:3 / /c/u rw - cgroup2 c rw\n'),
+      parseMountinfo(
+        '1 0 0:1 / /c/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n2 0 0:2 / /c/systemd rw - cgroup cgroup rw,name=systemd\n3 0 0:3 / /c/u rw - cgroup2 c rw\n',
+      ),
       () => ['hugetlb'],
     );
     expect(hybrid.kind).toBe('hybrid');
@@ -61,9 +69,16 @@ describe('Cgroup', () => {
   it('tells what runs in it, and kills it', async () => {
     expect(listCgroups(layout, 'host-kit-')).toContain(name);
     const child = spawn({ path: '/bin/sleep', args: ['30'] });
-    for (const controller of ['memory', 'cpu', 'cpuacct', 'pids'] as const) if (layout.controllers.has(controller)) cgroup.write(controller, 'cgroup.procs', String(child.pid));
+    for (const controller of ['memory', 'cpu', 'cpuacct', 'pids'] as const)
+      if (layout.controllers.has(controller)) cgroup.write(controller, 'cgroup.procs', String(child.pid));
     expect(cgroup.pids()).toEqual([child.pid]);
-    expect(cgroup.usage()).toMatchObject({ processes: 1, memoryLimitBytes: null, oomKills: 0, cpuNs: expect.any(Number), memoryBytes: expect.any(Number) });
+    expect(cgroup.usage()).toMatchObject({
+      processes: 1,
+      memoryLimitBytes: null,
+      oomKills: 0,
+      cpuNs: expect.any(Number),
+      memoryBytes: expect.any(Number),
+    });
     expect(() => cgroup.remove()).toThrow(expect.objectContaining({ kind: 'conflict' }));
     cgroup.kill();
     expect((await child.ended).signal).toBe('SIGKILL');

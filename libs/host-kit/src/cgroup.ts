@@ -70,7 +70,11 @@ export class Cgroup {
   }
 
   usage(): CgroupUsage {
-    return { ...(this.#version('memory') === 2 ? this.#memory2() : this.#memory1()), cpuNs: this.#cpuNs(), processes: this.#number('pids', 'pids.current') };
+    return {
+      ...(this.#version('memory') === 2 ? this.#memory2() : this.#memory1()),
+      cpuNs: this.#cpuNs(),
+      processes: this.#number('pids', 'pids.current'),
+    };
   }
 
   /** Sets limits of a cgroup that is in use. @returns limits that this kernel cannot set. @throws Fault as write */

@@ -34,7 +34,13 @@ describe('idmap', () => {
   });
 
   it('keeps every other id where it was', () => {
-    const idmap = addRange([{ isUid: true, isGid: true, hostId: 100_000, nsId: 0, range: 100 }], { isUid: true, isGid: false, hostId: 7, nsId: 40, range: 10 });
+    const idmap = addRange([{ isUid: true, isGid: true, hostId: 100_000, nsId: 0, range: 100 }], {
+      isUid: true,
+      isGid: false,
+      hostId: 7,
+      nsId: 40,
+      range: 10,
+    });
     for (let id = 0; id < 100; id++) {
       expect(toHost(idmap, 'gid', id)).toBe(100_000 + id);
       expect(toHost(idmap, 'uid', id)).toBe(id >= 40 && id < 50 ? id - 33 : 100_000 + id);
@@ -79,7 +85,10 @@ describe('ids of the host', () => {
   it('are the first useful range of root', () => {
     const subuid = '# comment\nann:100000:65536\nroot:5000:10\nroot:200000:70000\nroot:900000:90000\nbroken\n';
     expect(subIds(subuid, 'root')).toHaveLength(3);
-    expect(hostIds({ subuid, subgid: 'root:300000:65536\n' })).toEqual({ uid: { base: 200_000, size: 70_000 }, gid: { base: 300_000, size: 65_536 } });
+    expect(hostIds({ subuid, subgid: 'root:300000:65536\n' })).toEqual({
+      uid: { base: 200_000, size: 70_000 },
+      gid: { base: 300_000, size: 65_536 },
+    });
     expect(hostIds({ subuid: 'root:1:10\n', subgid: 'root:1:10\n' })).toBeUndefined();
   });
 

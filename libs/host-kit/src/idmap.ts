@@ -17,7 +17,9 @@ export type Idmap = readonly IdRange[];
 
 /** As LXD keeps it in volatile.idmap.next and .current and in volatile.last_state.idmap. */
 export function idmapToJson(idmap: Idmap): string {
-  return JSON.stringify(idmap.map(({ isUid, isGid, hostId, nsId, range }) => ({ Isuid: isUid, Isgid: isGid, Hostid: hostId, Nsid: nsId, Maprange: range })));
+  return JSON.stringify(
+    idmap.map(({ isUid, isGid, hostId, nsId, range }) => ({ Isuid: isUid, Isgid: isGid, Hostid: hostId, Nsid: nsId, Maprange: range })),
+  );
 }
 
 /** '' is the empty map. @throws Fault invalid */
@@ -48,7 +50,9 @@ const canonical = (idmap: Idmap): string => idmapLines(idmap).toSorted().join('\
 
 /** Lines of LXC's configuration: `lxc.idmap = u 0 1000000 65536`. */
 export const idmapLines = (idmap: Idmap): string[] => [
-  ...new Set(idmap.flatMap((e) => [...(e.isUid ? [`u ${e.nsId} ${e.hostId} ${e.range}`] : []), ...(e.isGid ? [`g ${e.nsId} ${e.hostId} ${e.range}`] : [])])),
+  ...new Set(
+    idmap.flatMap((e) => [...(e.isUid ? [`u ${e.nsId} ${e.hostId} ${e.range}`] : []), ...(e.isGid ? [`g ${e.nsId} ${e.hostId} ${e.range}`] : [])]),
+  ),
 ];
 
 /** An id of the container on the host; undefined if the map does not hold it. */
@@ -99,7 +103,10 @@ export function addRange(idmap: Idmap, added: IdRange): IdRange[] {
   const result: IdRange[] = [];
   let placed = false;
   for (const entry of idmap) {
-    if (!sharesKind(entry, added) || (!overlap(entry.nsId, entry.range, added.nsId, added.range) && !overlap(entry.hostId, entry.range, added.hostId, added.range))) {
+    if (
+      !sharesKind(entry, added) ||
+      (!overlap(entry.nsId, entry.range, added.nsId, added.range) && !overlap(entry.hostId, entry.range, added.hostId, added.range))
+    ) {
       result.push(entry);
       continue;
     }
@@ -112,14 +119,16 @@ export function addRange(idmap: Idmap, added: IdRange): IdRange[] {
     if (before > 0) result.push({ ...entry, ...kinds, range: before });
     if (!placed) result.push(added);
     placed = true;
-    if (after > 0) result.push({ ...entry, ...kinds, nsId: entry.nsId + entry.range - after, hostId: entry.hostId + entry.range - after, range: after });
+    if (after > 0)
+      result.push({ ...entry, ...kinds, nsId: entry.nsId + entry.range - after, hostId: entry.hostId + entry.range - after, range: after });
   }
   if (!placed) result.push(added);
   return result;
 }
 
 const sharesKind = (one: IdRange, other: IdRange): boolean => (one.isUid && other.isUid) || (one.isGid && other.isGid);
-const overlap = (start: number, size: number, otherStart: number, otherSize: number): boolean => start < otherStart + otherSize && otherStart < start + size;
+const overlap = (start: number, size: number, otherStart: number, otherSize: number): boolean =>
+  start < otherStart + otherSize && otherStart < start + size;
 
 /** Ids of the host that containers may have. */
 export interface HostIds {

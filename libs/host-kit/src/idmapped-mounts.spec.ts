@@ -33,7 +33,10 @@ describe('idmapped mounts', () => {
 
   it('are told apart from file systems that cannot', async () => {
     using namespace = await UserNamespace.create(baseIdmap(100_000, 65_536));
-    await mountFilesystem('overlay', at('overlay'), { type: 'overlay', options: [`lowerdir=${at('source')}`, `upperdir=${at('upper')}`, `workdir=${at('work')}`] });
+    await mountFilesystem('overlay', at('overlay'), {
+      type: 'overlay',
+      options: [`lowerdir=${at('source')}`, `upperdir=${at('upper')}`, `workdir=${at('work')}`],
+    });
     expect(supportsIdmappedMounts(at('overlay'), namespace)).toBe(false);
     expect(supportsIdmappedMounts('/proc', namespace)).toBe(false);
   });

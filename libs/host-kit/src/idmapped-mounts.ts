@@ -35,7 +35,11 @@ export class UserNamespace implements Disposable {
         if (tries > 1000 || holder.ending) throw fault.internal('Could not make a user namespace');
         await setTimeout(2);
       }
-      const lines = (kind: 'isUid' | 'isGid'): string => idmap.filter((entry) => entry[kind]).map((e) => `${e.nsId} ${e.hostId} ${e.range}\n`).join('');
+      const lines = (kind: 'isUid' | 'isGid'): string =>
+        idmap
+          .filter((entry) => entry[kind])
+          .map((e) => `${e.nsId} ${e.hostId} ${e.range}\n`)
+          .join('');
       writeFileSync(`/proc/${holder.pid}/uid_map`, lines('isUid'));
       writeFileSync(`/proc/${holder.pid}/gid_map`, lines('isGid'));
       return new UserNamespace(openSync(file, constants.O_RDONLY));

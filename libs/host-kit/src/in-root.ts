@@ -1,4 +1,15 @@
-import { chmodSync, closeSync, constants, createReadStream, createWriteStream, fchmodSync, fchownSync, fstatSync, ftruncateSync, utimesSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  createReadStream,
+  createWriteStream,
+  fchmodSync,
+  fchownSync,
+  fstatSync,
+  ftruncateSync,
+  utimesSync,
+} from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import type { ReadStream, Stats, WriteStream } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';

@@ -14,7 +14,6 @@ export type Memory = Uint8Array | null;
 
 const declare = <T extends (...args: never[]) => number>(definition: string): T => library.func(definition) as unknown as T;
 
-
 /** The first name of a number is the usual one: EAGAIN, not EWOULDBLOCK. */
 const names = new Map<number, string>();
 for (const [name, number] of Object.entries(constants.errno)) if (!names.has(number)) names.set(number, name);
@@ -55,9 +54,6 @@ export function checkRestarting(call: () => number, syscall: string, subject?: s
   }
 }
 
-/** errno of the last call made on this thread. */
-export const lastErrno = (): number => koffi.errno();
-
 export const libc = {
   close: declare<(fd: number) => number>('int close(int fd)'),
   fcntl: declare<(fd: number, command: number, argument: number) => number>('int fcntl(int fd, int command, long argument)'),
@@ -74,7 +70,9 @@ export const libc = {
     'int getsockopt(int fd, int level, int name, void *value, void *length)',
   ),
 
-  openat: declare<(dir: number, path: Memory, flags: number, mode: number) => number>('int openat(int dir, const void *path, int flags, unsigned int mode)'),
+  openat: declare<(dir: number, path: Memory, flags: number, mode: number) => number>(
+    'int openat(int dir, const void *path, int flags, unsigned int mode)',
+  ),
   mkdirat: declare<(dir: number, path: string, mode: number) => number>('int mkdirat(int dir, const char *path, unsigned int mode)'),
   mknodat: declare<(dir: number, path: string, mode: number, device: bigint) => number>(
     'int mknodat(int dir, const char *path, unsigned int mode, uint64_t device)',
@@ -138,17 +136,14 @@ export const libc = {
     flags: number,
   ) => number,
 
-  posixSpawn: library.func('int posix_spawn(_Out_ int *pid, const char *path, void *actions, void *attributes, const char **argv, const char **envp)') as unknown as (
-    pid: number[],
-    path: string,
-    actions: Memory,
-    attributes: Memory,
-    argv: (string | null)[],
-    envp: (string | null)[],
-  ) => number,
+  posixSpawn: library.func(
+    'int posix_spawn(_Out_ int *pid, const char *path, void *actions, void *attributes, const char **argv, const char **envp)',
+  ) as unknown as (pid: number[], path: string, actions: Memory, attributes: Memory, argv: (string | null)[], envp: (string | null)[]) => number,
   actionsInit: declare<(actions: Memory) => number>('int posix_spawn_file_actions_init(void *actions)'),
   actionsDestroy: declare<(actions: Memory) => number>('int posix_spawn_file_actions_destroy(void *actions)'),
-  actionsAddDup2: declare<(actions: Memory, from: number, to: number) => number>('int posix_spawn_file_actions_adddup2(void *actions, int from, int to)'),
+  actionsAddDup2: declare<(actions: Memory, from: number, to: number) => number>(
+    'int posix_spawn_file_actions_adddup2(void *actions, int from, int to)',
+  ),
   actionsAddOpen: declare<(actions: Memory, fd: number, path: string, flags: number, mode: number) => number>(
     'int posix_spawn_file_actions_addopen(void *actions, int fd, const char *path, int flags, unsigned int mode)',
   ),

@@ -1,7 +1,19 @@
 import { createHash } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { applyNft, deleteNftTable, listNftTables } from './firewall.js';
-import { addAddress, addLink, addVethPair, changeLink, deleteLink, linkExists, listLinks, moveLink, readCounters, readLink, reclaimLink } from './links.js';
+import {
+  addAddress,
+  addLink,
+  addVethPair,
+  changeLink,
+  deleteLink,
+  linkExists,
+  listLinks,
+  moveLink,
+  readCounters,
+  readLink,
+  reclaimLink,
+} from './links.js';
 import { spawn, type SpawnedProcess } from './spawn.js';
 import { readSysctl, writeSysctl } from './sysctl.js';
 

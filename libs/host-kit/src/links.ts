@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { fault, Fault } from '#kit';
-import { run, runOk, type RunResult } from './run.js';
+import { run, type RunResult } from './run.js';
 
 /** Network interfaces, through `ip` (iproute2), on the host or in the network namespace of a process. */
 export interface LinkAddress {
@@ -114,7 +114,9 @@ export async function moveLink(name: string, pid: number, newName?: string): Pro
 
 /** Takes an interface out of the namespace of a process, back to the host. @throws Fault notFound */
 export async function reclaimLink(name: string, pid: number, newName?: string): Promise<void> {
-  await ip(['link', 'set', 'dev', checked(name), 'netns', String(process.pid), ...(newName === undefined ? [] : ['name', checked(newName)])], { pid });
+  await ip(['link', 'set', 'dev', checked(name), 'netns', String(process.pid), ...(newName === undefined ? [] : ['name', checked(newName)])], {
+    pid,
+  });
 }
 
 /** Removes an interface; one that is not there is no error. */
@@ -151,7 +153,11 @@ export function parseNetDev(text: string): Map<string, LinkCounters> {
   for (const line of text.split('\n').slice(2)) {
     const colon = line.lastIndexOf(':');
     if (colon < 0) continue;
-    const n = line.slice(colon + 1).trim().split(/\s+/).map(Number);
+    const n = line
+      .slice(colon + 1)
+      .trim()
+      .split(/\s+/)
+      .map(Number);
     counters.set(line.slice(0, colon).trim(), {
       bytesReceived: n[0]!,
       packetsReceived: n[1]!,

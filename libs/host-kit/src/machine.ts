@@ -21,12 +21,22 @@ export function memoryUse(text: string = readFileSync('/proc/meminfo', 'latin1')
 
 /** File systems that the kernel can mount without loading a module. */
 export function kernelFilesystems(text: string = readFileSync('/proc/filesystems', 'latin1')): Set<string> {
-  return new Set(text.split('\n').map((line) => line.split('\t')[1] ?? '').filter(Boolean));
+  return new Set(
+    text
+      .split('\n')
+      .map((line) => line.split('\t')[1] ?? '')
+      .filter(Boolean),
+  );
 }
 
 /** Names of the loaded modules and of none that are built in. */
 export function loadedModules(text: string = readFileSync('/proc/modules', 'latin1')): Set<string> {
-  return new Set(text.split('\n').map((line) => line.split(' ')[0]!).filter(Boolean));
+  return new Set(
+    text
+      .split('\n')
+      .map((line) => line.split(' ')[0]!)
+      .filter(Boolean),
+  );
 }
 
 export interface LoopDevice {
@@ -38,7 +48,9 @@ export interface LoopDevice {
 /** Makes a block device of a file. @throws Fault internal: no device is free, no such file */
 export async function attachLoop(file: string, options: { directIo?: boolean; readonly?: boolean } = {}): Promise<string> {
   const flags = [`--direct-io=${options.directIo ? 'on' : 'off'}`, ...(options.readonly ? ['--read-only'] : [])];
-  const device = String(await runOk('losetup', ['--find', '--show', '--nooverlap', ...flags, '--', file], { failure: 'Could not set up a loop device' })).trim();
+  const device = String(
+    await runOk('losetup', ['--find', '--show', '--nooverlap', ...flags, '--', file], { failure: 'Could not set up a loop device' }),
+  ).trim();
   if (!/^\/dev\/loop\d+$/.test(device)) throw fault.internal('Could not set up a loop device', { detail: device });
   return device;
 }
@@ -50,7 +62,9 @@ export async function detachLoop(device: string): Promise<void> {
 
 /** All loop devices, or those of one file. */
 export async function listLoops(file?: string): Promise<LoopDevice[]> {
-  const text = String(await runOk('losetup', ['--json', '--list', '--output', 'NAME,BACK-FILE', ...(file === undefined ? [] : ['--associated', file])])).trim();
+  const text = String(
+    await runOk('losetup', ['--json', '--list', '--output', 'NAME,BACK-FILE', ...(file === undefined ? [] : ['--associated', file])]),
+  ).trim();
   if (text === '') return [];
   const { loopdevices } = JSON.parse(text) as { loopdevices: { name: string; 'back-file': string }[] };
   return loopdevices.map((loop) => ({ device: loop.name, file: loop['back-file'] }));

@@ -7,7 +7,8 @@ import { bindMount, detach, filesystemType, mountFilesystem, remountBind, setPro
 
 describe('mountinfo', () => {
   it('reads optional fields and escapes', () => {
-    const text = '36 35 98:0 /mnt1 /mnt\\0402 rw,noatime shared:1 master:2 - ext3 /dev/ro\\134ot rw,errors=continue\n23 27 0:22 / / rw - sysfs sysfs rw\n';
+    const text =
+      '36 35 98:0 /mnt1 /mnt\\0402 rw,noatime shared:1 master:2 - ext3 /dev/ro\\134ot rw,errors=continue\n23 27 0:22 / / rw - sysfs sysfs rw\n';
     expect(parseMountinfo(text)).toEqual([
       {
         id: 36,
@@ -21,7 +22,18 @@ describe('mountinfo', () => {
         source: '/dev/ro\\ot',
         superOptions: ['rw', 'errors=continue'],
       },
-      { id: 23, parentId: 27, device: '0:22', root: '/', target: '/', options: ['rw'], propagation: [], type: 'sysfs', source: 'sysfs', superOptions: ['rw'] },
+      {
+        id: 23,
+        parentId: 27,
+        device: '0:22',
+        root: '/',
+        target: '/',
+        options: ['rw'],
+        propagation: [],
+        type: 'sysfs',
+        source: 'sysfs',
+        superOptions: ['rw'],
+      },
     ]);
     expect(mountOf('/mnt 2/x', parseMountinfo(text))?.id).toBe(36);
     expect(mountOf('/mnt 23', parseMountinfo(text))?.id).toBe(23);

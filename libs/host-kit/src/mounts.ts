@@ -82,7 +82,10 @@ export async function mountFilesystem(source: string, target: string, options: M
  */
 export async function unmount(target: string, options: { lazy?: boolean; timeoutMs?: number } = {}): Promise<void> {
   try {
-    await runOk('umount', [...(options.lazy ? ['-l'] : []), '--', target], { failure: 'Could not unmount a file system', timeoutMs: options.timeoutMs });
+    await runOk('umount', [...(options.lazy ? ['-l'] : []), '--', target], {
+      failure: 'Could not unmount a file system',
+      timeoutMs: options.timeoutMs,
+    });
   } catch (error) {
     if (/busy/.test((error as { detail?: string }).detail ?? '')) throw fault.conflict('The file system is in use', { cause: error });
     throw error;

@@ -110,7 +110,9 @@ function refuseMount(fd: number, mountId: number, options: ResolveOptions): void
   const entry = listMounts(options.pid).find((mount) => mount.id === mountId);
   if (entry && options.mayEnter(entry.type)) return;
   closeFd(fd);
-  throw fault.unsupported('The path leads into a file system that cannot be entered from outside the instance', { detail: `${entry?.type} at ${entry?.target}` });
+  throw fault.unsupported('The path leads into a file system that cannot be entered from outside the instance', {
+    detail: `${entry?.type} at ${entry?.target}`,
+  });
 }
 
 /** Where a symlink points; undefined for anything else. Links of /proc (magic links) count as dead ends. */

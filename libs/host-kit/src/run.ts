@@ -61,7 +61,8 @@ export async function run(program: string, args: readonly string[], options: Run
   );
   const onAbort = (): void => stop(fault.unavailable(`Program '${program}' was cancelled`, { cause: options.signal?.reason }));
   options.signal?.addEventListener('abort', onAbort, { once: true });
-  const tooMuch = (): void => stop(fault.internal(`Program '${program}' said more than expected`, { detail: `over ${max} bytes: ${args.join(' ')}` }));
+  const tooMuch = (): void =>
+    stop(fault.internal(`Program '${program}' said more than expected`, { detail: `over ${max} bytes: ${args.join(' ')}` }));
   try {
     const feeding = options.input === undefined ? undefined : feed(child.stdin, options.input, stop);
     const output = Promise.all([collect(child.stdout, max, tooMuch), collect(child.stderr, max, tooMuch)]);
@@ -199,7 +200,8 @@ export async function streamThrough(
     const ending = await child.ended;
     child.stdin.destroy();
     await Promise.all([feeding, draining]);
-    if (broken !== undefined) throw Fault.from(broken) === broken ? broken : fault.internal(options.failure ?? `Program '${program}' was interrupted`, { cause: broken });
+    if (broken !== undefined)
+      throw Fault.from(broken) === broken ? broken : fault.internal(options.failure ?? `Program '${program}' was interrupted`, { cause: broken });
     if (ending.code !== 0) throw programFailed(program, args, ending, await stderr, options.failure);
     if (output) await new Promise<void>((resolve, reject) => output.end((error?: Error | null) => (error ? reject(error) : resolve())));
   } catch (error) {

@@ -39,7 +39,10 @@ export async function shiftTree(path: string, from: Idmap, to: Idmap, options: S
 export function shiftRules(from: Idmap, to: Idmap): string[] {
   const everyId = [{ isUid: true, isGid: true, hostId: 0, nsId: 0, range: 0xffff_ffff }];
   const rules: string[] = [];
-  for (const [kind, letter] of [['isUid', 'u'], ['isGid', 'g']] as const) {
+  for (const [kind, letter] of [
+    ['isUid', 'u'],
+    ['isGid', 'g'],
+  ] as const) {
     for (const now of (from.length === 0 ? everyId : from).filter((entry) => entry[kind])) {
       for (const then of (to.length === 0 ? everyId : to).filter((entry) => entry[kind])) {
         const first = Math.max(now.nsId, then.nsId);

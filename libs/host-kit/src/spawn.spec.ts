@@ -1,7 +1,7 @@
 import { spawn as nodeSpawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { getPriority, setPriority, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { spawn } from './spawn.js';
@@ -43,7 +43,10 @@ describe('spawn', () => {
   it('gives default signals, an empty mask, a session of its own and the limits a program expects', async () => {
     const before = process.umask(0o077);
     try {
-      const text = await say(['-c', 'cat /proc/self/status /proc/self/limits; cut -d" " -f 6 /proc/$$/stat; echo pid $$; cat /proc/self/oom_score_adj; pwd; umask; nice']);
+      const text = await say([
+        '-c',
+        'cat /proc/self/status /proc/self/limits; cut -d" " -f 6 /proc/$$/stat; echo pid $$; cat /proc/self/oom_score_adj; pwd; umask; nice',
+      ]);
       expect(text).toMatch(/SigIgn:\s+0+\n/);
       expect(text).toMatch(/SigBlk:\s+0+\n/);
       expect(text).toMatch(/Max open files\s+1024\s/);
@@ -52,6 +55,39 @@ describe('spawn', () => {
       expect(text).toMatch(/\n0\n\/\n0022\n0\n$/);
     } finally {
       expect(process.umask(before)).toBe(0o077);
+    }
+  });
+
+  it('gives those limits before the program runs, however many files are open', async () => {
+    const limits = (): string => readFileSync('/proc/self/limits', 'latin1').match(/Max open files.*/)![0];
+    const before = limits();
+    // Two forks away at once: what is set on the running child would come too late for some of them.
+    const script = 'for i in 1 2 3 4 5; do (cat /proc/self/limits | grep open.files &) ; done; sleep 0.1';
+    const many: number[] = [];
+    try {
+      for (const wanted of [0, 1500]) {
+        while (many.length < wanted) many.push(openSync('/dev/null', 'r'));
+        const text = await say(['-c', script]);
+        expect(text.match(/Max open files\s+1024\s/g)).toHaveLength(5);
+        expect(limits()).toBe(before);
+      }
+    } finally {
+      for (const fd of many) closeSync(fd);
+    }
+  });
+
+  it('keeps our own priority and standing with the OOM killer to ourselves', async () => {
+    const file = '/proc/self/oom_score_adj';
+    const before = readFileSync(file, 'latin1');
+    writeFileSync(file, '300');
+    setPriority(-5);
+    try {
+      expect(await say(['-c', 'cat /proc/self/oom_score_adj; nice'])).toBe('0\n0\n');
+      expect(readFileSync(file, 'latin1').trim()).toBe('300');
+      expect(getPriority()).toBe(-5);
+    } finally {
+      setPriority(0);
+      writeFileSync(file, before.trim());
     }
   });
 
@@ -78,7 +114,9 @@ describe('spawn', () => {
   });
 
   it('gives only the environment that was named', async () => {
-    expect(await say(['-c', 'env'], { env: { ONLY: 'this' } })).toMatch(/^(ONLY=this|PWD=\/|SHLVL=\d+|_=.*)(\n(ONLY=this|PWD=\/|SHLVL=\d+|_=.*))*\n$/);
+    expect(await say(['-c', 'env'], { env: { ONLY: 'this' } })).toMatch(
+      /^(ONLY=this|PWD=\/|SHLVL=\d+|_=.*)(\n(ONLY=this|PWD=\/|SHLVL=\d+|_=.*))*\n$/,
+    );
   });
 
   it('works beside the children of Node', async () => {

@@ -1,6 +1,7 @@
-import { constants as fsConstants, readFileSync, writeFileSync } from 'node:fs';
-import { constants, getPriority, setPriority } from 'node:os';
-import { errorCode, libc, lastErrno, closeFd, SystemError } from './libc.js';
+import { constants as fsConstants } from 'node:fs';
+import { constants } from 'node:os';
+import { withChildLimits } from './child-limits.js';
+import { check, closeFd, libc, SystemError } from './libc.js';
 import { reaper } from './reaper.js';
 
 /**
@@ -53,8 +54,6 @@ const SETSIGDEF = 0x04;
 const SETSIGMASK = 0x08;
 const SETSID = 0x80;
 const F_DUPFD_CLOEXEC = 1030;
-const RLIMIT_NOFILE = 7;
-const childUmask = 0o022;
 /** Room for glibc's opaque structs: posix_spawnattr_t 336, file_actions_t 80, sigset_t 128 bytes. */
 const structBytes = 512;
 
@@ -66,9 +65,7 @@ export function spawn(options: SpawnOptions): SpawnedProcess {
   succeed(libc.actionsInit(actions), 'posix_spawn_file_actions_init');
   try {
     addFileActions(actions, options, borrowed);
-    const pid = spawnWithUmask(options, actions);
-    resetLimits(pid);
-    return reaper.adopt(pid);
+    return reaper.adopt(execute(options, actions));
   } finally {
     libc.actionsDestroy(actions);
     for (const fd of borrowed) closeFd(fd);
@@ -82,8 +79,7 @@ function addFileActions(actions: Uint8Array, options: SpawnOptions, borrowed: nu
   // A descriptor that an earlier dup2 would overwrite is first moved out of the way.
   const outOfTheWay = (fd: number): number => {
     if (fd > highest) return fd;
-    const moved = libc.fcntl(fd, F_DUPFD_CLOEXEC, highest + 1);
-    if (moved < 0) throw new SystemError('fcntl', lastErrno(), String(fd));
+    const moved = check(libc.fcntl(fd, F_DUPFD_CLOEXEC, highest + 1), 'fcntl', String(fd));
     borrowed.push(moved);
     return moved;
   };
@@ -105,7 +101,7 @@ function addFileActions(actions: Uint8Array, options: SpawnOptions, borrowed: nu
   succeed(libc.actionsAddChdir(actions, options.cwd ?? '/'), 'addchdir_np');
 }
 
-function spawnWithUmask(options: SpawnOptions, actions: Uint8Array): number {
+function execute(options: SpawnOptions, actions: Uint8Array): number {
   const attributes = new Uint8Array(structBytes);
   // Not sigfillset: it leaves out the two signals that glibc keeps for itself, and those would reach the child ignored.
   const all = new Uint8Array(128).fill(0xff);
@@ -118,10 +114,9 @@ function spawnWithUmask(options: SpawnOptions, actions: Uint8Array): number {
     const pid = [0];
     const environment = Object.entries(options.env ?? defaultEnv).map(([name, value]) => `${name}=${value}`);
     refuseNul(options.path, ...options.args, ...environment, options.cwd ?? '', options.terminal ?? '');
-    // The umask is the process's, and a child has no other way to get one: it differs from ours only if somebody set ours.
-    const ours = libc.umask(childUmask);
-    const errno = libc.posixSpawn(pid, options.path, actions, attributes, [options.path, ...options.args, null], [...environment, null]);
-    libc.umask(ours);
+    const errno = withChildLimits(options.path, options.args, (path, args) =>
+      libc.posixSpawn(pid, path, actions, attributes, [path, ...args, null], [...environment, null]),
+    );
     succeed(errno, 'posix_spawn', options.path);
     return pid[0]!;
   } finally {
@@ -132,29 +127,6 @@ function spawnWithUmask(options: SpawnOptions, actions: Uint8Array): number {
 /** C would cut a string at its first NUL: the program would see another word than the one that was checked. */
 function refuseNul(...words: string[]): void {
   for (const word of words) if (word.includes('\0')) throw new SystemError('posix_spawn', constants.errno.EINVAL, word.replaceAll('\0', '\\0'));
-}
-
-/** Node raises the soft limit of open files before any of our code runs; MUSTER_NOFILE_SOFT tells what it was, 1024 is what kernel and systemd give. */
-const softFiles = BigInt(/^\d+$/.test(process.env['MUSTER_NOFILE_SOFT'] ?? '') ? process.env['MUSTER_NOFILE_SOFT']! : 1024);
-
-/**
- * posix_spawn has no attribute for these, so they are set on the running child, some microseconds after exec. What the daemon raised for itself must
- * not reach containers: the soft limit of open files, oom_score_adj, nice.
- */
-function resetLimits(pid: number): void {
-  const limit = new BigUint64Array(2);
-  const bytes = new Uint8Array(limit.buffer);
-  if (libc.prlimit(pid, RLIMIT_NOFILE, null, bytes) === 0 && limit[0]! > softFiles) {
-    limit[0] = softFiles;
-    libc.prlimit(pid, RLIMIT_NOFILE, bytes, null);
-  }
-  try {
-    if (getPriority() !== 0) setPriority(pid, 0);
-    if (readFileSync('/proc/self/oom_score_adj', 'latin1').trim() !== '0') writeFileSync(`/proc/${pid}/oom_score_adj`, '0');
-  } catch (error) {
-    // Already gone, or we are not allowed to lower it: neither is a reason to fail what is running.
-    if (errorCode(error) === undefined) throw error;
-  }
 }
 
 /** These functions return the error number instead of setting errno. */

@@ -12,7 +12,9 @@ async function read(terminal: TerminalProgram): Promise<string> {
 
 describe('startOnTerminal', () => {
   it('gives the program a controlling terminal of the size asked', async () => {
-    const terminal = startOnTerminal('sh', ['-c', 'tty; stty size; ps -o tty= -p $$; : </dev/tty && echo controlling; exit 5'], { size: { columns: 133, rows: 44 } });
+    const terminal = startOnTerminal('sh', ['-c', 'tty; stty size; ps -o tty= -p $$; : </dev/tty && echo controlling; exit 5'], {
+      size: { columns: 133, rows: 44 },
+    });
     const text = await read(terminal);
     const name = terminal.terminalPath;
     expect(text.split(/\s*\r\n/)).toEqual([name, '44 133', name.replace('/dev/', ''), 'controlling', '']);
@@ -20,10 +22,14 @@ describe('startOnTerminal', () => {
   });
 
   it('carries keystrokes, resizes and interrupts', async () => {
-    const terminal = startOnTerminal('sh', ['-c', 'trap "stty size" WINCH; trap "echo interrupted; exit 3" INT; echo ready; while :; do sleep 0.05; done'], {
-      env: { TERM: 'xterm' },
-      owner: { uid: 1234, gid: 5 },
-    });
+    const terminal = startOnTerminal(
+      'sh',
+      ['-c', 'trap "stty size" WINCH; trap "echo interrupted; exit 3" INT; echo ready; while :; do sleep 0.05; done'],
+      {
+        env: { TERM: 'xterm' },
+        owner: { uid: 1234, gid: 5 },
+      },
+    );
     expect(statSync(terminal.terminalPath).uid).toBe(1234);
     let text = '';
     terminal.stream.on('data', (chunk: Buffer) => (text += String(chunk)));

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { Cgroup } from './cgroup.js';
 import { detectCgroups } from './cgroup-layout.js';
+import { RootDir } from './in-root.js';
 import { detach } from './mounts.js';
 import { mountsBelow } from './mountinfo.js';
 import { findProgram } from './programs.js';
@@ -47,6 +48,10 @@ describe.skipIf(missing)('a container that spawn started', () => {
       const cgroup = new Cgroup(detectCgroups(), `lxc.payload.${name}`);
       expect(cgroup.pids()).toContain(pid);
       expect(cgroup.usage()).toMatchObject({ cpuNs: expect.any(Number), processes: expect.any(Number) });
+      using inside = RootDir.open(`/proc/${pid}/root`);
+      expect(String(await inside.readFile('tmp/seen', 100_000))).toBe(seen);
+      expect(String(await inside.readFile('/proc/1/comm', 100))).toBe('busybox\n');
+      expect(inside.stat('/proc/../tmp/../dev/../tmp/done').isFile()).toBe(true);
     } finally {
       await run('lxc-stop', ['-P', folder, '-n', name, '-k']);
       for (const mount of mountsBelow(folder)) detach(mount.target);

@@ -1,8 +1,22 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Fault } from '#kit';
+import { check, libc } from './libc.js';
 import { RootDir } from './in-root.js';
 import { bindMount, detach, mountFilesystem } from './mounts.js';
 import { mountsBelow } from './mountinfo.js';
@@ -153,6 +167,26 @@ describe('RootDir', () => {
     using careful = RootDir.open(host(), { mayEnter: (type) => type !== 'tmpfs' });
     for (const path of ['mnt/file', 'link', 'mnt']) expect(() => careful.stat(path)).toThrow(expect.objectContaining({ kind: 'unsupported' }));
     expect(careful.exists('etc/passwd')).toBe(true);
+  });
+
+  it.skipIf(!existsSync('/dev/fuse'))('does not wait for a FUSE that never answers', async () => {
+    mkdirSync(host('mnt'));
+    mkdirSync(host('tree/mnt'), { recursive: true });
+    symlinkSync('mnt/x/y', host('link'));
+    const server = openSync('/dev/fuse', 'r+');
+    try {
+      for (const path of ['mnt', 'tree/mnt'])
+        check(libc.mount('never', host(path), 'fuse', 0, `fd=${server},rootmode=40000,user_id=0,group_id=0`), 'mount');
+      for (const path of ['mnt', 'mnt/x', 'link']) {
+        expect(() => root.stat(path)).toThrow(expect.objectContaining({ kind: 'unsupported' }));
+        expect(() => root.openForWriting(path)).toThrow(Fault);
+      }
+      await expect(root.list('mnt')).rejects.toMatchObject({ kind: 'unsupported' });
+      await expect(root.removeTree('tree')).rejects.toMatchObject({ kind: 'conflict' });
+      await expect(root.removeTree('mnt')).rejects.toMatchObject({ kind: 'conflict' });
+    } finally {
+      closeSync(server);
+    }
   });
 
   it('stays inside while directories are swapped for links under it', () => {

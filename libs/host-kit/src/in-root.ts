@@ -8,11 +8,13 @@ import {
   fchownSync,
   fstatSync,
   ftruncateSync,
+  read,
   utimesSync,
 } from 'node:fs';
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import type { ReadStream, Stats, WriteStream } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { fault, Fault } from '#kit';
 import { check, checkRestarting, closeFd, cString, errorCode, libc } from './libc.js';
 import { mayEnterDefault, O_CLOEXEC, O_PATH, openat2, RESOLVE_NO_XDEV, resolveIn, type ResolveOptions } from './resolve.js';
@@ -21,6 +23,8 @@ const { O_CREAT, O_EXCL, O_RDONLY, O_RDWR, O_WRONLY, O_APPEND, O_NOFOLLOW, O_NON
 const AT_EMPTY_PATH = 0x1000;
 const AT_REMOVEDIR = 0x200;
 const sliceMs = 10;
+const chunkBytes = 64 * 1024;
+const readChunk = promisify(read) as unknown as (fd: number, buffer: Buffer) => Promise<{ bytesRead: number; buffer: Buffer }>;
 const linksMax = 40;
 
 export interface Owner {
@@ -162,10 +166,18 @@ export class RootDir implements Disposable {
   /** The whole of a small file. @throws Fault tooLarge */
   async readFile(path: string, maxBytes: number): Promise<Buffer> {
     using file = this.openFile(path);
-    if (file.stats.size > maxBytes) throw fault.tooLarge(`File is too large: ${path}`);
-    const content = await readFile(`/proc/self/fd/${file.fd}`);
-    if (content.length > maxBytes) throw fault.tooLarge(`File is too large: ${path}`);
-    return content;
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    // By what is read, not by its size: files of proc say 0, others grow meanwhile.
+    while (bytes <= maxBytes) {
+      const { bytesRead, buffer } = await readChunk(file.fd, Buffer.alloc(Math.min(maxBytes + 1 - bytes, chunkBytes))).catch((error: unknown) => {
+        throw translate(path, error);
+      });
+      if (bytesRead === 0) return Buffer.concat(chunks);
+      chunks.push(buffer.subarray(0, bytesRead));
+      bytes += bytesRead;
+    }
+    throw fault.tooLarge(`File is too large: ${path}`);
   }
 
   /** Names in a directory, without '.' and '..', unsorted. */

@@ -1,6 +1,8 @@
 import { Module, type DynamicModule, type Provider, type Type } from '@nestjs/common';
 import { CLOCK, EVENTS, GATEWAY, LOGGER, MEMBERS, OPERATIONS, REPLICA, SERVER, type Gateway } from '#http-kit';
+import { TRUST_SETTINGS } from '#identities/http';
 import type { GatewayContext } from './app.js';
+import { trustSettings } from './trust-settings.js';
 
 /** The http wings that this process serves, with what the process offers to them. */
 @Module({})
@@ -15,6 +17,7 @@ export class GatewayModule {
       [CLOCK, context.clock],
       [LOGGER, context.log],
       [GATEWAY, gateway],
+      [TRUST_SETTINGS, trustSettings(context)],
     ];
     return {
       module: GatewayModule,

@@ -141,7 +141,7 @@ export class TestGateway implements AsyncDisposable {
         response.on('data', (chunk: Buffer) => chunks.push(chunk)).on('error', reject);
         response.on('end', () => {
           const text = Buffer.concat(chunks).toString();
-          const isJson = response.headers['content-type']?.startsWith('application/json');
+          const isJson = response.headers['content-type']?.startsWith('application/json') && text !== '';
           resolve({
             status: response.statusCode!,
             headers: response.headers,

@@ -72,8 +72,8 @@ function goWords(text: string, error: Error): string {
 
 function context(text: string, at: number, message: string): string {
   const before = text.slice(0, at).trimEnd().at(-1);
-  if (/property name|double-quoted/i.test(message) || before === '{') return 'looking for beginning of object key string';
   if (/after property name|':'/.test(message)) return 'after object key';
+  if (/property name|double-quoted/i.test(message) || before === '{') return 'looking for beginning of object key string';
   if (/after property value|',' or '}'/.test(message)) return 'after object key:value pair';
   if (/after array element|',' or ']'/.test(message)) return 'after array element';
   if (/after JSON/.test(message)) return 'after top-level value';

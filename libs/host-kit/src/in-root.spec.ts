@@ -94,6 +94,13 @@ describe('RootDir', () => {
     }
   });
 
+  it('makes device files', () => {
+    root.makeDevice('kvm', { type: 'char', major: 10, minor: 232 }, 0o666, { uid: 100_000, gid: 100_036 });
+    expect(statSync(host('kvm'))).toMatchObject({ uid: 100_000, gid: 100_036, mode: 0o20666, rdev: 10 * 256 + 232 });
+    root.makeDevice('large', { type: 'block', major: 259, minor: 70_000 });
+    expect(String(execFileSync('stat', ['-c', '%Hr %Lr %F', host('large')]))).toBe('259 70000 block special file\n');
+  });
+
   it('makes, lists, renames and removes', async () => {
     root.makeDirectory('/dir', 0o1777, { uid: 5, gid: 6 });
     expect(statSync(host('dir'))).toMatchObject({ uid: 5, gid: 6, mode: 0o41777 });

@@ -19,7 +19,7 @@ import { fault, Fault } from '#kit';
 import { check, checkRestarting, closeFd, cString, errorCode, libc } from './libc.js';
 import { mayEnterDefault, O_CLOEXEC, O_PATH, openat2, RESOLVE_NO_XDEV, resolveIn, type ResolveOptions } from './resolve.js';
 
-const { O_CREAT, O_EXCL, O_RDONLY, O_RDWR, O_WRONLY, O_APPEND, O_NOFOLLOW, O_NONBLOCK, O_NOCTTY, O_DIRECTORY } = constants;
+const { O_CREAT, O_EXCL, O_RDONLY, O_RDWR, O_WRONLY, O_APPEND, O_NOFOLLOW, O_NONBLOCK, O_NOCTTY, O_DIRECTORY, S_IFCHR, S_IFBLK } = constants;
 const AT_EMPTY_PATH = 0x1000;
 const AT_REMOVEDIR = 0x200;
 const sliceMs = 10;
@@ -30,6 +30,12 @@ const linksMax = 40;
 export interface Owner {
   uid: number;
   gid: number;
+}
+
+export interface DeviceNode {
+  type: 'char' | 'block';
+  major: number;
+  minor: number;
 }
 
 export interface RootDirOptions {
@@ -223,6 +229,18 @@ export class RootDir implements Disposable {
     this.#inParent(path, (parent, name) => {
       check(libc.symlinkat(target, parent, name), 'symlink', path);
       if (owner) check(libc.fchownat(parent, cString(name), owner.uid, owner.gid, 0x100), 'chown', path);
+    });
+  }
+
+  /** Makes a device file, with the mode as given: our umask does not touch it. */
+  makeDevice(path: string, device: DeviceNode, mode = 0o660, owner?: Owner): void {
+    const { major, minor } = device;
+    const number = (BigInt(major & ~0xfff) << 32n) | BigInt((major & 0xfff) << 8) | (BigInt(minor & ~0xff) << 12n) | BigInt(minor & 0xff);
+    this.#inParent(path, (parent, name) => {
+      check(libc.mknodat(parent, name, device.type === 'char' ? S_IFCHR : S_IFBLK, number), 'mknod', path);
+      using made = new Held(check(libc.openat(parent, cString(name), O_PATH | O_NOFOLLOW | O_CLOEXEC, 0), 'open', path));
+      if (owner) check(libc.fchownat(made.fd, cString(''), owner.uid, owner.gid, AT_EMPTY_PATH), 'chown', path);
+      chmodSync(`/proc/self/fd/${made.fd}`, mode);
     });
   }
 

@@ -59,7 +59,6 @@ export const libc = {
   fcntl: declare<(fd: number, command: number, argument: number) => number>('int fcntl(int fd, int command, long argument)'),
   flock: declare<(fd: number, operation: number) => number>('int flock(int fd, int operation)'),
   ioctl: declare<(fd: number, request: number, argument: Memory) => number>('int ioctl(int fd, unsigned long request, void *argument)'),
-  ioctlNumber: library.func('ioctl', 'int', ['int', 'unsigned long', 'long']) as unknown as (fd: number, request: number, argument: number) => number,
   pipe2: declare<(fds: Memory, flags: number) => number>('int pipe2(void *fds, int flags)'),
   umask: declare<(mask: number) => number>('unsigned int umask(unsigned int mask)'),
   prlimit: declare<(pid: number, resource: number, wanted: Memory, old: Memory) => number>(
@@ -87,12 +86,6 @@ export const libc = {
   ),
   fchownat: declare<(dir: number, path: Memory, uid: number, gid: number, flags: number) => number>(
     'int fchownat(int dir, const void *path, unsigned int uid, unsigned int gid, int flags)',
-  ),
-  lgetxattr: declare<(path: string, name: string, out: Memory, size: number) => number>(
-    'long lgetxattr(const char *path, const char *name, void *out, size_t size)',
-  ),
-  lsetxattr: declare<(path: string, name: string, value: Memory, size: number, flags: number) => number>(
-    'int lsetxattr(const char *path, const char *name, const void *value, size_t size, int flags)',
   ),
 
   mount: declare<(source: string | null, target: string, type: string | null, flags: number, data: string | null) => number>(

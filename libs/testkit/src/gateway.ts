@@ -79,7 +79,8 @@ export class TestGateway implements AsyncDisposable {
     const events = new MemberEventHub({ clock: systemClock, location: memberName });
     const lifecycle = publishApplied(replica, events);
     const operations = new MemberOperations({ local, events, clock: systemClock, log: silent, memberId: 1, location: memberName });
-    new ServerHost(context);
+    const { config } = new ServerHost(context);
+    if (withHttps) config.replace({ 'core.https_address': anyPort });
     await hosts?.(context, operations);
     const running = await startGateway({
       replica,
@@ -91,7 +92,7 @@ export class TestGateway implements AsyncDisposable {
       log: silent,
       stateDir,
       keyPair,
-      ...(withHttps ? { httpsAddress: '127.0.0.1:0' } : {}),
+      ...(withHttps ? { httpsAddress: anyPort } : {}),
       controllers,
       providers,
     });
@@ -158,6 +159,8 @@ export class TestGateway implements AsyncDisposable {
     return this.dispose();
   }
 }
+
+const anyPort = '127.0.0.1:0';
 
 let pair: Promise<KeyPair> | undefined;
 const serverPair = (): Promise<KeyPair> => (pair ??= selfSigned('server'));

@@ -94,12 +94,12 @@ export class ServerController {
     }
     const [before, after] = [member['core.https_address'] ?? '', next['core.https_address'] ?? ''];
     // First what can fail outside the database: an address that cannot be bound leaves nothing changed.
-    await this.gateway.listenHttps(after);
+    if (after !== before) await this.gateway.listenHttps(after);
     try {
       await this.replica.submit(changeServerConfig, payload, submitOptions(request));
       await agent.setConfig({ config: next }, callContext(request));
     } catch (error) {
-      await this.gateway.listenHttps(before);
+      if (after !== before) await this.gateway.listenHttps(before);
       throw error;
     }
     return reply.empty();

@@ -42,3 +42,9 @@ export interface HostContext {
   clock: Clock;
   log: Logger;
 }
+
+/** Something that was started and can be stopped: what each app's `app.ts` answers. */
+export interface Running {
+  /** Resolves when all of it has stopped. Never rejects: what would not stop is logged. */
+  stop(): Promise<void>;
+}

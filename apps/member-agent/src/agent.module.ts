@@ -1,0 +1,44 @@
+import { type DynamicModule, Module, type Provider } from '@nestjs/common';
+import type { EventHub } from '#events/host';
+import type { HostContext } from '#members';
+import { NetworksAgent } from '#networks/host';
+import { MemberOperations } from '#operations/host';
+import { ServerHost } from '#server/host';
+import { StorageAgent } from '#storage/host';
+import { MemberWarnings } from '#warnings/host';
+import { HOST, HUB } from './tokens.js';
+
+/**
+ * The host wings of this member, each made from what it names. A higher subject injects the lower ones it stands on, and so is made after them; when
+ * each is started stands in app.ts.
+ */
+const wings: Provider[] = [
+  {
+    provide: MemberWarnings,
+    inject: [HOST],
+    useFactory: ({ replica, clock, log, server }: HostContext) => new MemberWarnings({ replica, clock, log, member: () => server.memberName() }),
+  },
+  {
+    provide: MemberOperations,
+    inject: [HOST, HUB],
+    useFactory: ({ local, clock, log, server }: HostContext, events: EventHub) =>
+      new MemberOperations({ local, events, clock, log, memberId: server.memberId, location: () => server.memberName() }),
+  },
+  { provide: NetworksAgent, inject: [HOST], useFactory: (context: HostContext) => new NetworksAgent(context) },
+  {
+    provide: StorageAgent,
+    inject: [HOST, MemberOperations, MemberWarnings],
+    useFactory: (context: HostContext, operations: MemberOperations, warnings: MemberWarnings) => new StorageAgent({ context, operations, warnings }),
+  },
+  { provide: ServerHost, inject: [HOST], useFactory: (context: HostContext) => new ServerHost(context) },
+];
+
+@Module({})
+export class AgentModule {
+  static of(context: HostContext, events: EventHub): DynamicModule {
+    return {
+      module: AgentModule,
+      providers: [{ provide: HOST, useValue: context }, { provide: HUB, useValue: events }, ...wings],
+    };
+  }
+}

@@ -1,0 +1,14 @@
+import { identitiesState } from '#identities/state';
+import { networksState } from '#networks/state';
+import { profilesState } from '#profiles/state';
+import { projectsState } from '#projects/state';
+import type { StateWing } from '#replica/state';
+import { serverState } from '#server/state';
+import { storageState } from '#storage/state';
+import { warningsState } from '#warnings/state';
+
+/**
+ * All state wings, from the ground up: entities, migrations and commands of the replica. The order is that of the migrations of a new database; in an
+ * old one each runs when it is new.
+ */
+export const schema: readonly StateWing[] = [identitiesState, projectsState, serverState, warningsState, profilesState, networksState, storageState];

@@ -1,0 +1,3 @@
+/** What the agent's own module injects into host wings, beside their classes. */
+export const HOST = Symbol('host-context');
+export const HUB = Symbol('event-hub');

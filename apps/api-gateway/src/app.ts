@@ -27,6 +27,8 @@ import { FaultFilter } from './reply/fault.filter.js';
 import { requestLog } from './reply/request-log.js';
 import { StrayRequests } from './reply/stray-requests.js';
 
+export { controllers, providers } from './wings.js';
+
 export interface GatewayContext {
   replica: Replica;
   members: Members;

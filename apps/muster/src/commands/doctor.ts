@@ -31,7 +31,10 @@ interface Finding {
 export const doctor: Subcommand = {
   summary: 'Say what this host has and lacks, and what would mend it',
   async run() {
-    const findings = [...system(), ...programs.map(([program, debian, use]) => ({ ok: has(program), what: `${program} (${use})`, mend: `apt-get install ${debian}` }))];
+    const findings = [
+      ...system(),
+      ...programs.map(([program, debian, use]) => ({ ok: has(program), what: `${program} (${use})`, mend: `apt-get install ${debian}` })),
+    ];
     for (const { ok, what, mend } of findings) console.log(`${ok ? 'ok     ' : 'MISSING'} ${what}${ok || !mend ? '' : `: ${mend}`}`);
     return findings.every(({ ok }) => ok) ? 0 : 1;
   },
@@ -42,8 +45,16 @@ function system(): Finding[] {
     { ok: process.getuid?.() === 0, what: 'root', mend: 'run it as root' },
     { ok: existsSync('/proc/self/ns/user'), what: 'user namespaces', mend: 'a kernel with CONFIG_USER_NS' },
     { ok: existsSync('/sys/fs/cgroup'), what: 'cgroups', mend: 'mount cgroup2 at /sys/fs/cgroup' },
-    { ok: rootRange('/etc/subuid') && rootRange('/etc/subgid'), what: 'ids for unprivileged containers in /etc/subuid and /etc/subgid', mend: "add 'root:1000000:1000000000' to both" },
-    { ok: readable('/proc/filesystems') && readFileSync('/proc/filesystems', 'utf8').includes('btrfs'), what: 'btrfs in the kernel', mend: 'modprobe btrfs (only for btrfs pools)' },
+    {
+      ok: rootRange('/etc/subuid') && rootRange('/etc/subgid'),
+      what: 'ids for unprivileged containers in /etc/subuid and /etc/subgid',
+      mend: "add 'root:1000000:1000000000' to both",
+    },
+    {
+      ok: readable('/proc/filesystems') && readFileSync('/proc/filesystems', 'utf8').includes('btrfs'),
+      what: 'btrfs in the kernel',
+      mend: 'modprobe btrfs (only for btrfs pools)',
+    },
   ];
 }
 

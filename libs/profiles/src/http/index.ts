@@ -1,2 +1,5 @@
-export * from './profiles.controller.js';
+import { ProfilesController } from './profiles.controller.js';
+
 export * from './rules.js';
+
+export const profilesControllers = [ProfilesController];

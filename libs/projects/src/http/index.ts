@@ -1,2 +1,5 @@
-export * from './projects.controller.js';
+import { ProjectsController } from './projects.controller.js';
+
 export * from './usage.js';
+
+export const projectsControllers = [ProjectsController];

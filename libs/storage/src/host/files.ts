@@ -66,7 +66,8 @@ const vanishedFiles = 24;
 
 /**
  * Makes `to`, an existing directory, equal to `from`: owners by number, modes, times, hard links, xattrs, ACLs, holes. A fresh target is filled by cp, with
- * shared extents where the filesystem has them; otherwise, and when the source changes meanwhile (a running container), rsync does it.
+ * shared extents where the filesystem has them; otherwise, and when the source changes meanwhile (a running container), rsync does it. By contents:
+ * rsync's usual comparison of size and second takes a file for unchanged that was written twice within one.
  * @throws Fault unavailable when the disk is full
  */
 export async function copyTree(from: string, to: string, options: CopyOptions = {}): Promise<void> {
@@ -79,7 +80,11 @@ export async function copyTree(from: string, to: string, options: CopyOptions = 
     if (!findProgram('rsync')) throw copyFailed(result.stderr, await isFull(to));
   }
   const limit = options.bandwidthBytes ? [`--bwlimit=${Math.max(1, Math.ceil(options.bandwidthBytes / 1024))}`] : [];
-  const result = await run('rsync', ['-aHAX', '--sparse', '--devices', '--delete', '--numeric-ids', ...limit, `${from}/`, `${to}/`], limits);
+  const result = await run(
+    'rsync',
+    ['-aHAX', '--checksum', '--sparse', '--devices', '--delete', '--numeric-ids', ...limit, `${from}/`, `${to}/`],
+    limits,
+  );
   if (result.code !== 0 && result.code !== vanishedFiles) throw copyFailed(result.stderr, await isFull(to));
 }
 

@@ -1,17 +1,13 @@
 import { mkdir, rmdir } from 'node:fs/promises';
+import { apiUrl } from '#api-contract';
 import { Fault, fault, type Logger } from '#kit';
 import type { Reader } from '#replica/state';
+import type { Warnings } from '#warnings/host';
 import { driverDescription, nameOnDisk, poolPath, type VolumeRef } from '../model/index.js';
 import { configOn, findVolume, pool, pools, type PoolRecord } from '../state/index.js';
 import type { DiskVolume, PoolPlace, StorageDriver } from './driver.js';
 import { namesIn, pathExists } from './files.js';
 import { driverFactories } from './registry.js';
-
-/** What is wrong with a pool of this member, for warnings; `resolve` when it is well again. */
-export interface PoolWarnings {
-  raise(pool: string, message: string): void;
-  resolve(pool: string): void;
-}
 
 const retryMs = 60_000;
 
@@ -29,7 +25,7 @@ export class Pools {
   constructor(
     private readonly reader: Reader,
     private readonly server: { stateDir: string; memberId: number },
-    private readonly warnings: PoolWarnings,
+    private readonly warnings: Warnings,
     private readonly log: Logger,
   ) {}
 
@@ -88,7 +84,7 @@ export class Pools {
     await driver.removePool();
     await this.discard(name);
     this.#unavailable.delete(name);
-    this.warnings.resolve(name);
+    this.warnings.resolve('poolUnavailable', about(name));
   }
 
   /** Forgets the driver, and removes the mount point if it is empty. */
@@ -128,12 +124,12 @@ export class Pools {
       await mkdir(poolPath(this.server.stateDir, record.name), { recursive: true, mode: 0o711 });
       await this.#opened(record).driver.mountPool();
       if (this.#unavailable.delete(record.name)) this.log.info({ pool: record.name }, 'storage pool is available again');
-      this.warnings.resolve(record.name);
+      this.warnings.resolve('poolUnavailable', about(record.name));
     } catch (error) {
       const { message, detail } = Fault.from(error);
       if (!this.#unavailable.has(record.name)) this.log.error({ err: error, detail, pool: record.name }, 'storage pool is unavailable');
       this.#unavailable.set(record.name, message);
-      this.warnings.raise(record.name, message);
+      this.warnings.raise('poolUnavailable', message, about(record.name));
     }
   }
 
@@ -161,3 +157,5 @@ export class Pools {
     return open;
   }
 }
+
+const about = (pool: string): { entityUrl: string } => ({ entityUrl: apiUrl(['storage-pools', pool]) });

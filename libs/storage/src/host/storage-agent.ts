@@ -1,13 +1,14 @@
 import { parseSize, fault } from '#kit';
 import { type CallContext, type Calls, type HostContext, StorageAgentService, type StorageStatusReply, type VolumeMessage } from '#members';
 import type { Operations } from '#operations/host';
+import type { Warnings } from '#warnings/host';
 import { parseContentType, parseVolumeType, type VolumeRef, volumeKey } from '../model/index.js';
 import * as state from '../state/index.js';
 import { CustomVolumes } from './custom-volumes.js';
 import { Intents } from './intents.js';
 import { LocalStorage } from './local-storage.js';
 import { PoolLifecycle } from './pool-lifecycle.js';
-import { type PoolWarnings, Pools } from './pools.js';
+import { Pools } from './pools.js';
 import { recoverStorage } from './recovery.js';
 import { driverFactories, offeredDrivers } from './registry.js';
 import type { StorageHost } from './storage-host.js';
@@ -17,7 +18,7 @@ const expireEveryMs = 60_000;
 export interface StorageAgentOptions {
   context: HostContext;
   operations: Operations;
-  warnings: PoolWarnings;
+  warnings: Warnings;
 }
 
 /** The storage of this member: what the agent starts first, offers to the gateway, and gives to the subjects above as `storage`. */

@@ -1,0 +1,3 @@
+export * from './device-keys.js';
+export * from './nics.js';
+export * from './validate.js';

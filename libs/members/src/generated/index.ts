@@ -2,5 +2,6 @@
 export * from './common.js';
 export * from './networks.js';
 export * from './operations.js';
+export * from './scheduler.js';
 export * from './server.js';
 export * from './storage.js';

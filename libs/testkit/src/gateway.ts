@@ -61,6 +61,7 @@ export class TestGateway implements AsyncDisposable {
     const replica = await MemoryReplica.open({ wings: [identitiesState, projectsState, serverState, ...wings] });
     const local = openLocalStore(join(stateDir, 'local.db'));
     const keyPair = await serverPair();
+    const fingerprint = fingerprintOf(new X509Certificate(keyPair.certificate));
     const memberName = (): string => 'none';
     const members = new DirectMembers({ checked: true, memberName });
     const server: ServerInfo = {
@@ -71,7 +72,7 @@ export class TestGateway implements AsyncDisposable {
       pid: process.pid,
       version: '0.0.0',
       certificate: () => keyPair.certificate,
-      fingerprint: () => fingerprintOf(new X509Certificate(keyPair.certificate)),
+      fingerprint: () => fingerprint,
       shutdown: async () => undefined,
     };
     const naming: HostContext['naming'] = { hash: 'test00', lxc: (project, name) => `${project}_${name}`, nftTable: 'muster_test00' };

@@ -25,7 +25,7 @@ export class ServerHost {
     const metrics = new MetricsRegistry(options.metrics ?? []);
     members.serve(ServerAgentService, {
       environment: async () => ({ environment: { ...(await environment(server, options.environment ?? [])) }, addresses: machineAddresses() }),
-      resources: async () => ({ resources: { ...(await resources()) } }),
+      resources: async () => ({ resources: resources() }),
       config: async () => ({ config: this.config.read() }),
       setConfig: async ({ config }) => {
         this.config.replace(config);

@@ -40,21 +40,21 @@ const core: KeyDefinitions = {
   'core.https_allowed_headers': key('string', 'core', 'Value of Access-Control-Allow-Headers'),
   'core.https_allowed_methods': key('string', 'core', 'Value of Access-Control-Allow-Methods'),
   'core.https_allowed_origin': key('string', 'core', 'Value of Access-Control-Allow-Origin'),
-  'core.https_trusted_proxy': key('string', 'https_trusted_proxy', 'Proxies that may tell the address of a client by the PROXY protocol'),
+  'core.https_trusted_proxy': key('string', 'server_trusted_proxy', 'Proxies that may tell the address of a client by the PROXY protocol'),
   'core.metrics_address': key('string', 'metrics', 'Address to bind the metrics server to (HTTPS)', { ...onMember, check: listenAddress }),
   'core.metrics_authentication': key('bool', 'metrics_authentication', 'Whether metrics need a trusted certificate', { default: 'true' }),
   'core.proxy_http': key('string', 'core', 'HTTP proxy for what the server fetches'),
   'core.proxy_https': key('string', 'core', 'HTTPS proxy for what the server fetches'),
   'core.proxy_ignore_hosts': key('string', 'core', 'Hosts that are reached without the proxy'),
   'core.remote_token_expiry': key('string', 'remote_token_expiry', 'How long a trust token is good (`1H`, `2d`)', { check: expiry }),
-  'core.shutdown_timeout': key('integer', 'daemon_shutdown_timeout', 'Minutes to wait for running operations before a shutdown', { default: '5' }),
+  'core.shutdown_timeout': key('integer', 'core', 'Minutes to wait for running operations before a shutdown', { default: '5' }),
   'core.trust_ca_certificates': key('bool', 'trust_ca_certificates', 'Whether to trust all certificates that the CA signed'),
   'core.trust_password': key('string', 'core', 'Password by which clients may add their certificate', { secret: true }),
 };
 
 const services: KeyDefinitions = {
   'candid.api.key': key('string', 'candid_config_key', 'Public key of the Candid server'),
-  'candid.api.url': key('string', 'candid_authentication', 'URL of the Candid server'),
+  'candid.api.url': key('string', 'macaroon_authentication', 'URL of the Candid server'),
   'candid.domains': key('string', 'candid_config', 'Candid domains that are allowed'),
   'candid.expiry': key('integer', 'candid_config', 'Seconds after which a macaroon expires', { default: '3600' }),
   'rbac.agent.private_key': key('string', 'rbac', 'Private key of the RBAC agent'),
@@ -78,13 +78,13 @@ const cluster: KeyDefinitions = {
     default: '3',
     check: check((value) => Number(value) >= 1 || value === '-1', 'Invalid value for image replica count'),
   }),
-  'cluster.join_token_expiry': key('string', 'cluster_join_token', 'How long a join token is good', { default: '3H', check: expiry }),
+  'cluster.join_token_expiry': key('string', 'cluster_join_token_expiry', 'How long a join token is good', { default: '3H', check: expiry }),
   'cluster.max_standby': key('integer', 'clustering_sizing', 'Members with the role database-standby', { default: '2', check: between(0, 5) }),
   'cluster.max_voters': key('integer', 'clustering_sizing', 'Members with the role database', {
     default: '3',
     check: check((value) => Number(value) >= 3 && Number(value) % 2 === 1, 'Value must be an odd number equal to or higher than 3'),
   }),
-  'cluster.offline_threshold': key('integer', 'clustering_edit_roles', 'Seconds after which a silent member counts as offline', {
+  'cluster.offline_threshold': key('integer', 'clustering', 'Seconds after which a silent member counts as offline', {
     default: '20',
     check: check((value) => Number(value) > 10, "Value must be greater than '10'"),
   }),

@@ -5,11 +5,12 @@ import { Chaos, type Strength } from './testing/chaos.js';
 const strength = fc.record<Strength>({
   lossPercent: fc.constantFrom(0, 2, 20),
   doublePercent: fc.constantFrom(0, 10),
-  crashes: fc.constantFrom(0, 2, 15),
-  cuts: fc.constantFrom(0, 2, 10),
-  changes: fc.constantFrom(0, 5, 15),
+  crashes: fc.constantFrom(0, 2, 20),
+  cuts: fc.constantFrom(0, 1, 4),
+  changes: fc.constantFrom(0, 10, 60),
   transfers: fc.constantFrom(0, 10),
-  compactions: fc.constantFrom(0, 5, 20),
+  compactions: fc.constantFrom(0, 10, 40),
+  pauses: fc.constantFrom(0, 2),
   slowDisks: fc.boolean(),
   leases: fc.boolean(),
 });

@@ -64,6 +64,8 @@ export class SnapshotReceiver {
   onChunk(message: ChunkMessage): void {
     const { core } = this;
     const { meta, offset, data, from } = message;
+    // One at a time: while one is checked or installed the host has its hands full, and the leader will send this again.
+    if (this.awaiting !== undefined || (this.receiving?.whole && !same(this.receiving.meta, meta))) return;
     if (!this.isWanted(meta)) return this.decline(meta, from);
     if (!this.receiving || !same(this.receiving.meta, meta)) {
       this.receiving = { meta, from, received: 0, whole: false };

@@ -22,7 +22,7 @@ import {
 } from '../index.js';
 import { hashOf } from './member.js';
 
-/** How often, of a thousand steps, or of a hundred messages. */
+/** How often, of about a thousand steps, or of a hundred messages. */
 export interface Strength {
   readonly lossPercent: number;
   readonly doublePercent: number;
@@ -31,6 +31,7 @@ export interface Strength {
   readonly changes: number;
   readonly transfers: number;
   readonly compactions: number;
+  readonly pauses: number;
   readonly slowDisks: boolean;
   readonly leases: boolean;
 }
@@ -73,7 +74,14 @@ class Host implements SnapshotSource {
   snapshot: { meta: SnapshotMeta; bytes: Uint8Array } | undefined;
   reads = new Map<number, number>();
   waiting: { context: number; index: number }[] = [];
-  incarnation = 0;
+  /** No vote before that, but for the term of the leader who got the promise. */
+  promisedMs = 0;
+  promisedTerm = 0;
+  /** When a leader's message of that sender and term came last. */
+  given = new Map<string, number>();
+  /** Its clock stands behind the true time by so much: it was paused, and its clock with it. */
+  lagMs = 0;
+  paused: { readonly sinceMs: number; readonly untilMs: number; readonly clockStops: boolean } | undefined;
 
   constructor(
     readonly id: MemberId,
@@ -98,7 +106,11 @@ export class Chaos {
   readonly hosts = new Map<MemberId, Host>();
   nowMs = 0;
   private pool: Message[] = [];
+  /** Links whose messages are lost, and links where they wait. */
   private readonly cut = new Set<string>();
+  private readonly slow = new Set<string>();
+  /** Terms in which a leader asked for the election: promises do not hold there. */
+  private readonly handedOver = new Set<number>();
   private readonly leaders = new Map<number, MemberId>();
   /** What was applied anywhere, by index: everybody must apply the same. */
   private readonly agreed: string[] = [];
@@ -115,7 +127,7 @@ export class Chaos {
     private readonly options: Partial<RaftOptions> = {},
   ) {
     this.random = seeded(seed);
-    const size = 1 + this.below(5);
+    const size = this.pick([1, 2, 3, 3, 3, 4, 5, 5])!;
     const voters = Array.from({ length: size }, (_, i) => i + 1);
     for (const id of voters) this.hosts.set(id, new Host(id, { ...noConfiguration, voters }));
     for (const host of this.hosts.values()) this.start(host);
@@ -130,34 +142,61 @@ export class Chaos {
 
   private step(): void {
     const host = this.pick([...this.hosts.values()])!;
-    const roll = this.below(1_000);
     const { strength } = this;
-    if (roll < strength.crashes) {
-      if (host.node) this.crash(host);
-      else this.start(host);
-    } else if (roll < 40) {
-      if (!host.node) this.start(host);
-    } else if (roll < 40 + strength.cuts) {
-      this.cutOrMend();
-    } else if (roll < 100) {
-      this.propose();
-    } else if (roll < 130) {
-      this.read(host);
-    } else if (roll < 130 + strength.changes) {
-      this.change();
-    } else if (roll < 150 + strength.transfers && roll >= 150) {
-      if (this.leader()?.node!.transferLeadership(this.nowMs)) this.stats.transfers++;
-    } else if (roll < 170 + strength.compactions && roll >= 170) {
-      this.compact(host);
-    } else if (roll < 450) {
-      this.nowMs += this.below(30);
-      host.node?.tick(this.nowMs);
-    } else if (roll < 800) {
-      this.deliver();
-    } else {
-      this.turn(host);
-    }
+    const kinds: [number, () => void][] = [
+      [strength.crashes, () => (host.node ? this.crash(host) : this.start(host))],
+      [strength.crashes, () => this.restart(host)],
+      [strength.cuts, () => this.cutOrMend()],
+      [strength.changes, () => this.change()],
+      [strength.transfers, () => this.transfer()],
+      [strength.compactions, () => this.compact(host)],
+      [strength.pauses, () => this.pause(host)],
+      [10, () => (host.node ? undefined : this.start(host))],
+      [60, () => this.propose()],
+      [30, () => this.read(host)],
+      [10, () => this.read(this.leader(true) ?? host)],
+      [250, () => this.tick(host)],
+      [350, () => this.deliverSome()],
+      [250, () => this.turn(host)],
+    ];
+    let roll = this.below(kinds.reduce((sum, [weight]) => sum + weight, 0));
+    kinds.find(([weight]) => (roll -= weight) < 0)![1]();
     this.invariants();
+  }
+
+  private tick(host: Host): void {
+    this.nowMs += this.below(30);
+    if (this.isAwake(host)) host.node?.tick(this.clock(host), this.nowMs);
+  }
+
+  private clock(host: Host): number {
+    return (host.paused?.clockStops ? host.paused.sinceMs : this.nowMs) - host.lagMs;
+  }
+
+  private isAwake(host: Host): boolean {
+    if (host.paused && this.nowMs >= host.paused.untilMs) this.wake(host);
+    return !host.paused;
+  }
+
+  /** SIGSTOP, or a virtual machine that is put to sleep with its clock. */
+  private pause(host: Host): void {
+    if (this.isAwake(host)) host.paused = { sinceMs: this.nowMs, untilMs: this.nowMs + this.below(2_000), clockStops: this.below(2) === 0 };
+  }
+
+  private wake(host: Host): void {
+    if (host.paused?.clockStops) host.lagMs += this.nowMs - host.paused.sinceMs;
+    host.paused = undefined;
+  }
+
+  private transfer(): void {
+    const leader = this.leader();
+    if (leader?.node!.transferLeadership(this.clock(leader))) this.stats.transfers++;
+  }
+
+  private restart(host: Host): void {
+    if (!this.isAwake(host)) return;
+    this.crash(host);
+    this.start(host);
   }
 
   private crash(host: Host): void {
@@ -174,18 +213,20 @@ export class Chaos {
   private start(host: Host): void {
     host.boots = [...host.boots, `${host.id}-${host.boots.length}`].slice(-64);
     host.node = new RaftNode({
-      identity: { cluster: 'chaos', member: host.id, incarnation: host.incarnation, boots: host.boots },
+      identity: { cluster: 'chaos', member: host.id, incarnation: 0, boots: host.boots },
       hardState: host.hardState,
       applied: { index: host.machine.index, configuration: host.machine.configuration },
       storage: host.storage,
       snapshots: host,
-      startMs: this.nowMs,
+      startMs: this.clock(host),
       random: this.random,
       leases: this.strength.leases,
       limits: { chunkBytes: 64, chunksInflight: 3, appendBytes: 40, spareAppendBytes: 80, inflightBytes: 400, committedBytes: 100 },
       ...(host.partial && { partialSnapshot: { meta: host.partial.meta, receivedBytes: host.partial.bytes.length } }),
       ...this.options,
     });
+    host.promisedMs = this.clock(host) + 500;
+    host.promisedTerm = 0;
   }
 
   private propose(): void {
@@ -195,11 +236,13 @@ export class Chaos {
   }
 
   private read(host: Host): void {
-    if (!host.node) return;
+    if (!host.node || !this.isAwake(host)) return;
+    // A host whose clock stood still notices at its first tick; before that, a lease is a leap of faith, which is why they are optional.
+    if (this.strength.leases && host.lagMs > 0) host.node.tick(this.clock(host), this.nowMs);
     const context = ++this.count;
     // Whatever anybody has applied by now, this read must see.
     host.reads.set(context, this.agreed.length - 1);
-    host.node.readIndex(context, this.nowMs);
+    host.node.readIndex(context, this.clock(host));
   }
 
   private change(): void {
@@ -246,13 +289,22 @@ export class Chaos {
   }
 
   private cutOrMend(): void {
-    if (this.below(2) === 0) return this.cut.clear();
+    this.cut.clear();
+    this.slow.clear();
+    if (this.below(3) === 0) return;
+    const links = this.below(2) === 0 ? this.cut : this.slow;
     const ids = [...this.hosts.keys()];
-    const a = this.pick(ids)!;
+    const a = this.leader()?.id ?? this.pick(ids)!;
+    const whole = this.below(2) === 0;
     for (const b of ids) {
-      if (this.below(2) === 0) this.cut.add(`${a}>${b}`);
-      if (this.below(2) === 0) this.cut.add(`${b}>${a}`);
+      if (whole || this.below(2) === 0) links.add(`${a}>${b}`);
+      if (whole || this.below(2) === 0) links.add(`${b}>${a}`);
     }
+  }
+
+  /** More than are sent on the average, or the network would be one long queue. */
+  private deliverSome(): void {
+    for (let n = this.below(8); n > 0; n--) this.deliver();
   }
 
   private deliver(): void {
@@ -260,17 +312,32 @@ export class Chaos {
     const at = this.below(10) === 0 ? this.below(this.pool.length) : this.below(Math.min(this.pool.length, 4));
     const [message] = this.pool.splice(at, 1);
     if (!message) return;
-    if (this.below(100) < this.strength.doublePercent) this.pool.push(message);
-    if (this.below(100) < this.strength.lossPercent || this.cut.has(`${message.from}>${message.to}`)) return;
+    const link = `${message.from}>${message.to}`;
     const host = this.hosts.get(message.to);
-    host?.node?.step(message, this.nowMs);
+    if (this.slow.has(link) || (host && !this.isAwake(host))) {
+      if (this.pool.length < 200) this.pool.push(message);
+      return;
+    }
+    if (this.below(100) < this.strength.doublePercent) this.pool.push(message);
+    if (this.below(100) < this.strength.lossPercent || this.cut.has(link)) return;
+    this.give(message);
     if (host && this.below(4) > 0) this.turn(host);
+  }
+
+  private give(message: Message): void {
+    const host = this.hosts.get(message.to);
+    if (!host?.node) return;
+    host.node.step(message, this.clock(host));
+    const fromLeader = message.type === 'append' || message.type === 'heartbeat' || message.type === 'snapshot-chunk';
+    if (fromLeader) host.given.set(`${message.from} ${message.term}`, this.clock(host));
   }
 
   /** Takes Readys, writes them now or later, and may crash between any two effects. */
   private turn(host: Host): void {
+    if (!this.isAwake(host)) return;
     for (let n = 0; n < 20 && host.node?.hasReady(); n++) {
       const ready = host.node.ready();
+      this.promises(host, ready);
       this.noteRole(host, ready);
       this.pool.push(...ready.messagesNow);
       host.writing.push(ready);
@@ -348,6 +415,21 @@ export class Chaos {
     }
   }
 
+  /** With leases or without, nobody votes inside its promise, unless the leader itself asked for the election. */
+  private promises(host: Host, ready: Ready): void {
+    for (const message of ready.messagesAfterPersist) {
+      const acknowledges = (message.type === 'append-ack' || message.type === 'heartbeat-ack') && message.round > 0;
+      if (acknowledges) {
+        host.promisedMs = (host.given.get(`${message.to} ${message.term}`) ?? -Infinity) + 500;
+        host.promisedTerm = message.term;
+      }
+      if (message.type === 'vote' && message.transfer) this.handedOver.add(message.term);
+      const votes = message.type === 'vote' || (message.type === 'vote-answer' && message.granted);
+      if (!votes || message.term <= host.promisedTerm || this.handedOver.has(message.term)) continue;
+      check(this.clock(host) >= host.promisedMs, `${host.id} gives no vote inside its promise`);
+    }
+  }
+
   private noteRole(host: Host, ready: Ready): void {
     const role = `${ready.role} ${ready.term}`;
     if (this.roles.get(host.id) === role) return;
@@ -390,6 +472,8 @@ export class Chaos {
   /** Peace: within ten seconds there is a leader, an entry is committed, a joint configuration is left, and all members stand equal. */
   private heal(): void {
     this.cut.clear();
+    this.slow.clear();
+    for (const host of this.hosts.values()) this.wake(host);
     const calm = { ...this.strength, lossPercent: 0, doublePercent: 0, crashes: 0, slowDisks: false };
     Object.assign(this, { strength: calm });
     for (const host of this.hosts.values()) if (!host.node) this.start(host);
@@ -397,13 +481,13 @@ export class Chaos {
     for (let i = 0; i < 400; i++) {
       this.nowMs += 50;
       for (const host of this.hosts.values()) {
-        host.node!.tick(this.nowMs);
+        host.node!.tick(this.clock(host), this.nowMs);
         this.turn(host);
       }
       while (this.pool.length > 0) {
         const message = this.pool.shift()!;
+        this.give(message);
         const host = this.hosts.get(message.to);
-        host?.node?.step(message, this.nowMs);
         if (host) this.turn(host);
       }
       this.invariants();
@@ -436,13 +520,11 @@ export class Chaos {
       .join('\n');
   }
 
-  private leader(): Host | undefined {
-    let best: Host | undefined;
-    for (const host of this.hosts.values()) {
-      const s = host.node?.status();
-      if (s?.role === 'leader' && (!best || s.term > best.node!.status().term)) best = host;
-    }
-    return best;
+  /** Of several that believe to lead the newest, or the `oldest`. */
+  private leader(oldest = false): Host | undefined {
+    const leaders = [...this.hosts.values()].filter((host) => host.node?.status().role === 'leader');
+    leaders.sort((a, b) => a.node!.status().term - b.node!.status().term);
+    return leaders.at(oldest ? 0 : -1);
   }
 
   private below(n: number): number {

@@ -20,6 +20,8 @@ export interface RunningAgent extends Running {
   readonly operations: Operations;
   readonly warnings: Warnings;
   readonly server: ServerHost;
+  /** Starts what should run, once everything listens. Returns at once; a failure is a warning. */
+  autostart(): void;
   /** `host`: the machine goes down, so what runs on this member is stopped too. Without it a restart of the daemon stops no instance and no network. */
   stop(options?: { host?: boolean; operationsMs?: number }): Promise<void>;
 }
@@ -63,6 +65,8 @@ export async function startAgent(context: AgentContext): Promise<RunningAgent> {
     operations,
     warnings,
     server,
+    // Instances have no host wing yet.
+    autostart: () => undefined,
     async stop(options = {}) {
       goesDown = options.host ?? false;
       operationsMs = options.operationsMs ?? operationsMsDefault;

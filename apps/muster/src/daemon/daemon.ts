@@ -60,7 +60,7 @@ export async function startDaemon({ stateDir, log, group }: DaemonOptions): Prom
   };
   const context = { replica, local, members, server, naming: namingOf(stateDir), clock, log };
   const agent = await startAgent({ ...context, events });
-  const scheduler = await startScheduler({ ...context, operations: agent.operations });
+  const scheduler = await startScheduler(context);
   const gateway = await startGateway({
     ...context,
     events,
@@ -86,6 +86,9 @@ export async function startDaemon({ stateDir, log, group }: DaemonOptions): Prom
       setImmediate(() => void close());
     })());
   const close = async (): Promise<void> => {
+    events.close('server is shutting down');
+    // The streams say so before their connections are cut.
+    await new Promise(setImmediate);
     await gateway.close();
     await replica.close();
     local.close();

@@ -2,6 +2,7 @@
 export * from './common.js';
 export * from './networks.js';
 export * from './operations.js';
+export * from './raft.js';
 export * from './scheduler.js';
 export * from './server.js';
 export * from './storage.js';

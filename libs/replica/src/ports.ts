@@ -33,7 +33,10 @@ export interface Applied {
 }
 
 export interface HistoryEntry {
+  /** Of the log entry; several commands that were submitted at once may share one. */
   index: number;
+  /** Which of the entry's commands, from 0. */
+  part: number;
   time: string;
   identity: Identity;
   command: string;
@@ -54,6 +57,8 @@ export interface ReplicaStatus {
   schema: number;
   /** Set when the replica stopped (damage, schema, failed apply): it answers reads marked stale, and says why. */
   stopped?: string;
+  /** Odd things that an operator should know of: a clock that jumped. */
+  warnings?: string[];
 }
 
 /** Writes. The only way anything in the replica changes. */
@@ -90,8 +95,8 @@ export interface Replica extends SubmitPort, ReadPort, WatchPort {
     limit?: number;
     project?: string;
   }): Promise<{ entries: HistoryEntry[]; span: { from: number; to: number; gaps: [number, number][] } }>;
-  /** Applies the inverse of an entry, if its rows are unchanged since; otherwise Fault conflict that lists the conflicts. */
-  revert(index: number, options: SubmitOptions & { dryRun?: boolean }): Promise<{ would?: Effect[]; index?: number }>;
+  /** Applies the inverse of an entry, or of one command in it, if its rows are unchanged since; otherwise Fault conflict that lists the conflicts. */
+  revert(index: number, options: SubmitOptions & { dryRun?: boolean; part?: number }): Promise<{ would?: Effect[]; index?: number }>;
   /** Takes a snapshot and compacts the log, now. */
   compact(): Promise<void>;
   close(): Promise<void>;

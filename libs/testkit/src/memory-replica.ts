@@ -58,6 +58,7 @@ export class MemoryReplica implements Replica {
       const changes = parse(changeset);
       this.#history.push({
         index,
+        part: 0,
         time: time.toISOString(),
         identity: options.identity,
         command: command.name,

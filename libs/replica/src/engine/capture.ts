@@ -1,7 +1,7 @@
 import 'reflect-metadata';
 import { DataSource, type EntityManager, type QueryRunner } from 'typeorm';
 import type { DatabaseSync } from 'node:sqlite';
-import { assert, Fault } from '#kit';
+import { assert, Fault, fault } from '#kit';
 import { SqlOn, StatementCache } from '../sqlite/statements.js';
 import type { Command, Identity, Lifecycle, StateWing } from '../state/command.js';
 import { captureAuthorizer } from '../typeorm/authorizer.js';
@@ -16,7 +16,12 @@ export interface CaptureRequest {
   readonly payload: unknown;
   readonly identity: Identity;
   readonly now: Date;
+  /** False for a dry run: what it did is undone at once, so that the next command does not see it. True by default. */
+  readonly keep?: boolean;
 }
+
+/** One command's changeset; a batch has no more in all. */
+export const CHANGESET_BYTES_MAX = 1024 * 1024;
 
 export interface Captured {
   /** JSON text of what the handler returned; `null` for nothing. */
@@ -105,7 +110,9 @@ export class Capture {
       if (result.length > RESULT_BYTES_MAX)
         throw new Fault('internal', 'Internal error', { detail: `result of ${request.command.name} has ${result.length} bytes` });
       const changeset = session.changeset();
-      await this.#asEngine(() => this.#runner.commitTransaction());
+      if (changeset.length > CHANGESET_BYTES_MAX)
+        throw fault.tooLarge('The change is too large', { detail: `${request.command.name} made ${changeset.length} bytes` });
+      await this.#asEngine(() => (request.keep === false ? this.#runner.rollbackTransaction() : this.#runner.commitTransaction()));
       return { result, lifecycle, changeset, floated: () => turn.floated };
     } catch (thrown) {
       // An unbalanced handler left savepoints open inside of ours: they go with it.

@@ -27,7 +27,11 @@ describe('the log', () => {
 
   it('finds again what it made durable: entries, hard state, boots, marker', () => {
     const log = open();
-    log.append({ hardState: { term: 3, vote: 1, commit: 0 }, boots: ['a', 'b'], identity: { cluster: 'c', member: 1, incarnation: 0 } });
+    log.append({
+      hardState: { term: 3, vote: 1, commit: 0 },
+      boots: ['a', 'b'],
+      identity: { cluster: 'c', member: 1, incarnation: 0, founder: true },
+    });
     log.append({ entries: [entry(1), entry(2, 100, 3)], hardState: { term: 3, vote: 1, commit: 1 } });
     log.append({
       entries: [

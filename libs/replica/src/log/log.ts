@@ -98,6 +98,17 @@ export class Log implements LogStorage {
     return this.#segments.slice(0, -1).reduce((sum, segment) => sum + segment.file.sizeBytes, this.#end);
   }
 
+  /** The lowest index from which on the entries hold at most `bytes`. */
+  indexWithin(bytes: number): number {
+    let left = bytes;
+    let index = this.lastIndex() + 1;
+    for (let slot = this.#slots[index - 1 - this.#first]; slot && left >= slot.dataBytes; slot = this.#slots[index - 1 - this.#first]) {
+      left -= slot.dataBytes;
+      index -= 1;
+    }
+    return index;
+  }
+
   /** One batch, durable when this returns. @throws NoSpace and nothing has changed; anything else is the end */
   append(batch: Batch): void {
     const state = nextState(this.#state, batch);

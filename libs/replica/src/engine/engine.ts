@@ -1,0 +1,436 @@
+import { Fault, fault, type Logger } from '#kit';
+import type { Entry, Position, RaftNode, RaftRole, SnapshotChunk, SnapshotInstall } from '#raft-ts';
+import type { TableChanges } from '../codec/changeset.js';
+import { NoSpace } from '../disk/disk.js';
+import type { Log } from '../log/log.js';
+import type { Applied, ReplicaStatus } from '../ports.js';
+import type { Command } from '../state/command.js';
+import { Applier, type ApplierListener } from './applier.js';
+import { appliedEvent, everythingChanged, historyRows } from './applied-event.js';
+import { Barriers } from './barriers.js';
+import { Consensus, type ConsensusListener } from './consensus.js';
+import type { EntryContent } from './entry.js';
+import type { EngineFace, HistoryAnswer } from './face.js';
+import { toWire } from './fault-wire.js';
+import type { History, HistoryRow } from './history.js';
+import { Mutex } from './mutex.js';
+import type { EngineClock, SubmitReply, SubmitRequest, Transport } from './ports.js';
+import { Proposer } from './proposer.js';
+import type { Snapshots } from './snapshots.js';
+import type { SqliteStateMachine } from './sqlite-state-machine.js';
+import { type SubmitOutcome, Submitter } from './submitter.js';
+
+const TICK_MS = 50;
+/** Ticks between looks at space, log size and history. */
+const HOUSEKEEPING_TICKS = 20;
+const LOG_BYTES_MAX = 64 * 1024 * 1024;
+/** What compaction by size leaves, for peers that lag a little. */
+const LOG_BYTES_KEPT = 32 * 1024 * 1024;
+const JUMP_MS = 3600_000;
+
+export interface EngineParts {
+  readonly node: RaftNode;
+  readonly log: Log;
+  readonly machine: SqliteStateMachine;
+  readonly history: History;
+  readonly snapshots: Snapshots;
+  readonly transport: Transport;
+  readonly clock: EngineClock;
+  readonly logger: Logger;
+  readonly commands: ReadonlyMap<string, Command>;
+  readonly cluster: string;
+  /** The process must end: the log failed, or an invariant did. */
+  readonly fatal: (error: unknown) => void;
+  /** Why the replica stands still from the start (a newer schema than this build's, say). */
+  readonly stopped?: string | undefined;
+}
+
+/**
+ * One member's engine: consensus, log and replica, driven in one thread. It knows no Nest, no worker and no process; what it touches comes in as
+ * ports. The order of its life: `openEngine` (opening.ts) builds the parts, the constructor starts them, `close` ends them.
+ */
+export class Engine implements EngineFace {
+  readonly #consensus: Consensus;
+  readonly #mutex: Mutex;
+  readonly #applier: Applier;
+  readonly #barriers: Barriers;
+  readonly #proposer: Proposer;
+  readonly #submitter: Submitter;
+  readonly #listeners = new Set<(applied: Applied) => void>();
+  readonly #ticking: Disposable;
+  #office: { role: RaftRole; leader: number | undefined; term: number } = { role: 'follower', leader: undefined, term: 0 };
+  #noSpace = false;
+  #snapshotWanted = false;
+  #installDue: SnapshotInstall | undefined;
+  #ticks = 0;
+  #clockOffsetMs: number | undefined;
+  #readyWaiters: (() => void)[] = [];
+  readonly #warnings: string[] = [];
+  #closed = false;
+
+  constructor(private readonly parts: EngineParts) {
+    const { node, machine, clock, logger, log, transport, commands } = parts;
+    this.#mutex = new Mutex(() => this.#released());
+    this.#applier = new Applier(machine, this.#mutex, clock, this.#applierListener());
+    this.#barriers = new Barriers(
+      (context) => {
+        node.readIndex(context, clock.monotonicMs());
+        this.#consensus.pump();
+      },
+      () => machine.standing().index,
+    );
+    this.#consensus = new Consensus(node, log, transport, clock, this.#consensusListener(), (install) => this.#markerBatch(install));
+    this.#submitter = new Submitter({
+      monotonicMs: () => clock.monotonicMs(),
+      applied: () => machine.standing().index,
+      toLeader: (request, dryRun, deadlineMs) => this.#toLeader(request, dryRun, deadlineMs),
+    });
+    this.#proposer = new Proposer({
+      node,
+      machine,
+      shapeOf: machine.shapes.of,
+      applier: this.#applier,
+      mutex: this.#mutex,
+      clock,
+      log: logger,
+      commands,
+      barrier: () => this.#barriers.wait(),
+      pump: () => this.#consensus.pump(),
+      clusterNow: () => clock.realMs(),
+      hindrance: () => this.#hindrance(),
+    });
+    transport.start({
+      message: (message) => {
+        node.step(message, clock.monotonicMs());
+        this.#consensus.pump();
+      },
+      submit: (term, request, dryRun) => this.#serveSubmit(term, request, dryRun),
+      unreachable: (peer) => node.peerUnreachable(peer, clock.monotonicMs()),
+    });
+    this.#ticking = clock.every(TICK_MS, () => this.#tick());
+    if (parts.stopped !== undefined) this.#applier.stop(parts.stopped);
+    this.#consensus.pump();
+  }
+
+  submit(request: SubmitRequest): Promise<SubmitOutcome> {
+    return this.#submitter.submit(request, false);
+  }
+
+  dryRun(request: SubmitRequest): Promise<SubmitOutcome> {
+    return this.#submitter.submit(request, true);
+  }
+
+  barrier(): Promise<number> {
+    if (this.#applier.stoppedBecause !== undefined) return Promise.reject(this.#stoppedFault());
+    return this.#barriers.wait();
+  }
+
+  async submitted(submitId: string): Promise<{ state: 'applied'; index: number } | { state: 'unknown' }> {
+    await this.barrier();
+    const row = this.parts.machine.submitted(submitId);
+    return row === undefined ? { state: 'unknown' } : { state: 'applied', index: row };
+  }
+
+  status(): ReplicaStatus {
+    const { node, machine, cluster } = this.parts;
+    const { id, term, role, leader, commit, configuration } = node.status();
+    const { index, durable, schema } = machine.standing();
+    const learner = !configuration.voters.includes(id);
+    const stopped = this.#applier.stoppedBecause;
+    return {
+      member: { id, clusterId: cluster },
+      role: learner ? 'learner' : role === 'pre-candidate' ? 'candidate' : role,
+      ...(leader === undefined ? {} : { leader }),
+      term,
+      commit,
+      applied: index,
+      durable,
+      schema,
+      warnings: [...this.#warnings],
+      ...(stopped === undefined ? {} : { stopped }),
+    };
+  }
+
+  history(query: { from?: number | undefined; limit?: number | undefined; project?: string | undefined }): HistoryAnswer {
+    return { rows: this.parts.history.read(query), span: this.parts.history.span() };
+  }
+
+  historyEntry(index: number): readonly HistoryRow[] {
+    return this.parts.history.entry(index);
+  }
+
+  async compact(): Promise<void> {
+    await this.#takeSnapshot();
+    this.#compactLog(Infinity);
+  }
+
+  watch(listener: (applied: Applied) => void): Disposable {
+    this.#listeners.add(listener);
+    return { [Symbol.dispose]: () => void this.#listeners.delete(listener) };
+  }
+
+  ready(): Promise<void> {
+    if (this.#isReady()) return Promise.resolve();
+    return new Promise((resolve) => this.#readyWaiters.push(resolve));
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#ticking[Symbol.dispose]();
+    const closing = fault.unavailable('The server is shutting down');
+    this.#submitter.fail(closing);
+    this.#barriers.fail(closing);
+    // A capture or backup under way ends by itself; nothing new begins.
+    while (this.#mutex.held) await this.parts.clock.turn();
+    await this.parts.transport.close();
+    this.#applier.leftOffice();
+    this.parts.machine.makeDurable();
+    this.parts.history.close();
+    await this.parts.machine.close();
+    // The last batch of a log may be called torn; after this one, what was acknowledged is not the last.
+    if (!this.#consensus.stuck) this.parts.log.append({ hardState: this.parts.log.state.hardState });
+    this.parts.log.close();
+  }
+
+  #applierListener(): ApplierListener {
+    return {
+      applied: (position, content, changes, entry) => this.#applied(position, content, changes, entry),
+      stopped: (why) => {
+        const { node, logger, clock, machine } = this.parts;
+        logger.error({ why }, 'the replica stopped: this member votes and acknowledges, but does not lead');
+        node.setPromotable(false, clock.monotonicMs());
+        node.requestSnapshot(machine.standing().index + 1);
+        this.#barriers.fail(this.#stoppedFault());
+        this.#submitter.fail(this.#stoppedFault());
+        this.#consensus.pump();
+      },
+      databaseFull: (error) => {
+        this.parts.logger.error({ err: error }, 'no space left for the database: nothing is applied until there is');
+        this.#noSpace = true;
+      },
+    };
+  }
+
+  #consensusListener(): ConsensusListener {
+    return {
+      committed: (entries) => this.#applier.add(entries),
+      readStates: (states) => this.#barriers.answered(states),
+      office: (role, leader, term) => this.#officeIs(role, leader, term),
+      snapshotWanted: () => {
+        this.#snapshotWanted = true;
+        this.#released();
+      },
+      snapshotChunk: (chunk) => this.#chunk(chunk),
+      snapshotInstall: (install) => {
+        this.#installDue = install;
+        this.#released();
+      },
+      noSpace: () => this.#foundNoSpace(),
+      fatal: this.parts.fatal,
+    };
+  }
+
+  #applied(position: Position, content: EntryContent | undefined, changes: TableChanges[][], entry: Entry): void {
+    const { node, history } = this.parts;
+    node.applied(position.index);
+    history.add(position.index, historyRows(position.index, content));
+    const event = appliedEvent(position.index, content, changes, (submitId) => this.#submitter.has(submitId));
+    for (const listener of this.#listeners) listener(event);
+    if (content?.kind === 'batch')
+      for (const { submitId, result } of content.commands) this.#submitter.appliedEntry(submitId, position.index, result);
+    this.#risen();
+    if (entry.type === 'configuration') this.parts.logger.info({ configuration: entry.configuration }, 'the configuration changed');
+  }
+
+  /** The applied index is higher: who waits for it goes on. */
+  #risen(): void {
+    this.#submitter.settle();
+    this.#barriers.settle();
+    this.#proposer.kick();
+    if (this.#readyWaiters.length > 0 && this.#isReady()) for (const resolve of this.#readyWaiters.splice(0)) resolve();
+  }
+
+  #isReady(): boolean {
+    return this.#applier.stoppedBecause !== undefined || (this.#office.leader !== undefined && this.parts.machine.pending().length === 0);
+  }
+
+  #officeIs(role: RaftRole, leader: number | undefined, term: number): void {
+    const before = this.#office;
+    if (before.role === role && before.leader === leader && before.term === term) return;
+    this.#office = { role, leader, term };
+    if (before.role === 'leader' && (role !== 'leader' || before.term !== term)) {
+      this.#applier.leftOffice();
+      this.#proposer.leftOffice();
+    }
+    if (role === 'leader') this.#proposer.kick();
+    if (leader !== undefined) this.#submitter.leaderChanged();
+    this.parts.logger.info({ role, leader, term }, 'office');
+  }
+
+  #toLeader(request: SubmitRequest, dryRun: boolean, deadlineMs: number): Promise<SubmitReply> | undefined {
+    const { role, leader, term } = this.#office;
+    if (role === 'leader') return this.#enqueue(request, dryRun, deadlineMs);
+    return leader === undefined ? undefined : this.parts.transport.submit(leader, term, request, dryRun);
+  }
+
+  #serveSubmit(term: number, request: SubmitRequest, dryRun: boolean): Promise<SubmitReply> {
+    if (this.#office.role !== 'leader' || this.#office.term !== term) return Promise.resolve({ kind: 'not-leader' });
+    return this.#enqueue(request, dryRun, this.parts.clock.monotonicMs() + request.timeoutMs);
+  }
+
+  #enqueue(request: SubmitRequest, dryRun: boolean, deadlineMs: number): Promise<SubmitReply> {
+    return new Promise((settle) => {
+      try {
+        const hindrance = this.#hindrance();
+        if (hindrance !== undefined) throw fault.unavailable(hindrance, { retryAfterS: 5 });
+        this.#proposer.enqueue({ kind: dryRun ? 'dry-run' : 'command', request, deadlineMs, settle });
+      } catch (error) {
+        settle({ kind: 'fault', fault: toWire(error) });
+      }
+    });
+  }
+
+  #hindrance(): string | undefined {
+    if (this.#closed) return 'The server is shutting down';
+    if (this.#applier.stoppedBecause !== undefined) return this.#stoppedFault().message;
+    return this.#noSpace ? 'No space left on the device of the database' : undefined;
+  }
+
+  #stoppedFault(): Fault {
+    return fault.unavailable('The database of this member has stopped', { detail: this.#applier.stoppedBecause ?? '' });
+  }
+
+  #tick(): void {
+    const { node, clock } = this.parts;
+    this.#ticks += 1;
+    node.tick(clock.monotonicMs(), clock.realMs());
+    this.#watchClock();
+    this.#consensus.pump();
+    this.#submitter.tick();
+    if (this.#proposer.fifo.length > 0) this.#proposer.kick();
+    if (this.#ticks % HOUSEKEEPING_TICKS === 0) this.#housekeeping();
+  }
+
+  #watchClock(): void {
+    const { clock, logger } = this.parts;
+    const offsetMs = clock.realMs() - clock.monotonicMs();
+    const jumpMs = this.#clockOffsetMs === undefined ? 0 : offsetMs - this.#clockOffsetMs;
+    this.#clockOffsetMs = offsetMs;
+    if (Math.abs(jumpMs) <= JUMP_MS) return;
+    const words = `the clock of this member jumped by ${Math.round(jumpMs / 1000)} s`;
+    logger.warn({ jumpMs }, words);
+    this.#warnings.push(words);
+  }
+
+  #housekeeping(): void {
+    const { log, history, logger } = this.parts;
+    try {
+      log.prepareNext();
+      if (this.#noSpace && !this.#consensus.stuck) this.#foundSpace();
+    } catch (error) {
+      if (!(error instanceof NoSpace)) return this.parts.fatal(error);
+      this.#foundNoSpace();
+    }
+    try {
+      history.flush();
+    } catch (error) {
+      // History may be late; what it lacks is in the log, which is not compacted before it.
+      logger.warn({ err: error }, 'history could not be written');
+    }
+    if (log.sizeBytes > LOG_BYTES_MAX) this.#compactLog(log.indexWithin(LOG_BYTES_KEPT) - 1);
+    this.#released();
+  }
+
+  #foundNoSpace(): void {
+    if (this.#noSpace) return;
+    this.#noSpace = true;
+    const { node, clock, logger } = this.parts;
+    logger.error({}, 'no space left for the log: nothing is accepted until there is');
+    // With nobody to hand over to, it stays in office: reads need it, and they write nothing.
+    if (node.status().configuration.voters.length > 1) node.setPromotable(false, clock.monotonicMs());
+  }
+
+  #foundSpace(): void {
+    this.#noSpace = false;
+    const { node, clock, logger } = this.parts;
+    logger.info({}, 'there is space for the log again');
+    if (this.#applier.stoppedBecause === undefined) node.setPromotable(true, clock.monotonicMs());
+  }
+
+  /** Up to what is durable in the replica, and in history; never past what a transfer still needs. */
+  #compactLog(upTo: number): void {
+    const { machine, log, history, node } = this.parts;
+    if (this.#mutex.held || !this.#applier.idle) return;
+    history.flushDurably();
+    const durable = machine.makeDurable();
+    const pinned = (node.pinnedIndex() ?? Infinity) - 1;
+    const index = Math.min(durable, upTo, pinned);
+    if (index >= log.firstIndex()) log.compact(index);
+    machine.checkpoint();
+  }
+
+  /** The mutex is free: what waited for it. */
+  #released(): void {
+    this.#applier.run();
+    this.#proposer.kick();
+    if (this.#installDue) void this.#install(this.#installDue);
+    else if (this.#snapshotWanted && this.#applier.idle)
+      void this.#takeSnapshot().catch((error: unknown) => this.parts.logger.error({ err: error }, 'no snapshot'));
+  }
+
+  async #takeSnapshot(): Promise<void> {
+    const { snapshots, clock, log } = this.parts;
+    for (;;) {
+      const taking = this.#applier.idle ? this.#mutex.tryHold(() => snapshots.take()) : undefined;
+      if (taking) {
+        this.#snapshotWanted = false;
+        await taking;
+        snapshots.tidy(log.state.marker?.file);
+        return;
+      }
+      if (this.#closed) throw fault.unavailable('The server is shutting down');
+      await clock.turn();
+    }
+  }
+
+  #chunk(chunk: SnapshotChunk): void {
+    const { snapshots, node } = this.parts;
+    snapshots.receive(chunk);
+    if (chunk.last) node.snapshotReceived(chunk.meta, snapshots.complete(chunk.meta));
+  }
+
+  /** Step 2 of an install, together with the hard state of the same Ready. */
+  #markerBatch({ meta, replaces }: SnapshotInstall): Parameters<Log['append']>[0] {
+    const { index, term, configuration, hash } = meta;
+    const marker = { file: this.parts.snapshots.fileOf(meta), index, term, configuration, hash };
+    return replaces === 'everything' ? { marker, reset: { index, term } } : { marker };
+  }
+
+  /** Steps 3 and 4. A crash in between finds the marker at the next start. */
+  async #install({ meta }: SnapshotInstall): Promise<void> {
+    const { snapshots, machine, log, node, history } = this.parts;
+    const file = snapshots.fileOf(meta);
+    this.#applier.overtaken(meta.index);
+    if (machine.standing().index < meta.index) {
+      const installing = this.#mutex.tryHold(async () => {
+        this.#installDue = undefined;
+        await snapshots.install(file);
+        machine.forget();
+        machine.makeDurable();
+      });
+      if (!installing) return;
+      await installing;
+      this.#applier.heal();
+      history.skipTo(meta.index);
+    }
+    this.#installDue = undefined;
+    log.append({ marker: null });
+    snapshots.remove(file);
+    node.applied(machine.standing().index);
+    node.setPromotable(!this.#noSpace && this.#applier.stoppedBecause === undefined, this.parts.clock.monotonicMs());
+    for (const listener of this.#listeners) listener(everythingChanged(meta.index, machine.standing().now));
+    this.#risen();
+    this.#consensus.pump();
+  }
+}

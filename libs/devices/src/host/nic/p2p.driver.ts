@@ -1,0 +1,66 @@
+import { deleteLink, ip, linkExists } from '#host-kit';
+import { fault, Undo } from '#kit';
+import type { HostContext } from '#members';
+import { effectiveNic, liveKeysOf, nicKeys } from '../../model/index.js';
+import type { Device, DeviceDriver, DeviceOwner, PreparedDevice } from '../device-driver.js';
+import { setLimits } from './limits.js';
+import { randomLinkName } from './names.js';
+import { addRoutes, removeRoutes, routesOf } from './routes.js';
+import { makeVethPair, moveIntoContainer, nicAlias, nicIndex, physicalLines, type VethPair } from './veth.js';
+
+/** A veth pair between instance and host, with whatever routes; the rest is the administrator's. */
+export class PointToPointNicDriver implements DeviceDriver {
+  readonly liveKeys = liveKeysOf(nicKeys.p2p);
+
+  constructor(private readonly context: HostContext) {}
+
+  async prepare(owner: DeviceOwner, name: string, device: Device): Promise<PreparedDevice> {
+    const nic = effectiveNic(name, device, owner.config);
+    const { peer } = await this.#make(owner, name, nic);
+    return { lxc: physicalLines(nicIndex(owner, name), peer, nic['name'] ?? 'eth0') };
+  }
+
+  async attach(owner: DeviceOwner, name: string, device: Device): Promise<void> {
+    const nic = effectiveNic(name, device, owner.config);
+    await using undo = new Undo(this.context.log);
+    const { host, peer } = await this.#make(owner, name, nic);
+    undo.add('nic', () => this.detach({ ...owner, pid: undefined }, name, { ...device, host_name: host }));
+    await moveIntoContainer(peer, owner.pid!, nic['name'] ?? 'eth0');
+    undo.drop();
+  }
+
+  async detach(owner: DeviceOwner, name: string, device: Device): Promise<void> {
+    const host = effectiveNic(name, device, owner.config)['host_name'];
+    if (host) await deleteLink(host);
+    await owner.setVolatile({ host_name: '' });
+  }
+
+  async update(owner: DeviceOwner, name: string, before: Device, after: Device): Promise<void> {
+    const host = effectiveNic(name, after, owner.config)['host_name'];
+    if (!host || !linkExists(host)) throw fault.conflict(`Nic "${name}" is not plugged in`);
+    const [oldRoutes, routes] = [routesOf(before), routesOf(after)];
+    await removeRoutes(
+      host,
+      oldRoutes.filter((route) => !routes.includes(route)),
+    );
+    await addRoutes(
+      host,
+      routes.filter((route) => !oldRoutes.includes(route)),
+    );
+    await setLimits(host, after);
+  }
+
+  async #make(owner: DeviceOwner, name: string, nic: Record<string, string>): Promise<VethPair> {
+    const host = nic['host_name'] || randomLinkName('veth');
+    await owner.setVolatile({ host_name: host });
+    await using undo = new Undo(this.context.log);
+    undo.add('host_name', () => owner.setVolatile({ host_name: '' }));
+    const pair = await makeVethPair(host, nicAlias(this.context, owner, name), { hwaddr: nic['hwaddr'], mtu: nic['mtu'] });
+    undo.add('veth', () => deleteLink(host));
+    await ip(['link', 'set', 'dev', host, 'up']);
+    await setLimits(host, nic);
+    await addRoutes(host, routesOf(nic));
+    undo.drop();
+    return pair;
+  }
+}

@@ -77,12 +77,13 @@ export class MemberEventHub implements EventHub {
   }
 
   close(reason: string): void {
-    for (const listener of [...this.#listeners]) listener.stream.end(reason);
+    for (const listener of this.#listeners) listener.stream.end(reason);
   }
 
+  // A listener that is cut leaves the set while it is walked: a Set allows that.
   #deliver(ring: EventRing, record: EventRecord): void {
     ring.push(record, this.options.clock.monotonicMs());
-    for (const listener of [...this.#listeners]) if (wants(listener, record)) listener.stream.push(record);
+    for (const listener of this.#listeners) if (wants(listener, record)) listener.stream.push(record);
   }
 
   /** What a listener missed since a place: its events, after a `lost` event if some are gone. */

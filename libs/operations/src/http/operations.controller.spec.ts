@@ -126,6 +126,20 @@ describe.each(adapters)('operations over http, %s', (_name, open) => {
     }
   });
 
+  it('takes what history shows in place of a secret for none', async () => {
+    const { id } = operations.start({ description: 'T', class: 'token', project: 'default', context, metadata: { secret: 'open sesame' } });
+    await operations.cancel(id);
+    const events = new MemberEventHub({ clock: systemClock, location: () => 'none' });
+    await using second = await open();
+    serveOperations(second.agent, new MemberOperations({ local, events, clock: systemClock, log: silent, memberId: 1, location: () => 'none' }));
+    const later = new OperationsController(second.gateway);
+    expect(metadata(await later.read(request(admin, '/', id)))).toMatchObject({ metadata: { secret: '<hidden>' } });
+    for (const secret of ['<hidden>', 'open sesame']) {
+      const asked = later.wait(request(guest, `/?secret=${encodeURIComponent(secret)}`, id));
+      await expect(asked).rejects.toMatchObject({ kind: 'forbidden' });
+    }
+  });
+
   it('cancels, or says that it would', async () => {
     const { id } = operations.start({ description: 'T', class: 'token', project: 'p', context });
     expect(await controller.remove(request(restricted, '/?dry-run=1', id))).toMatchObject({ kind: 'dryRun' });

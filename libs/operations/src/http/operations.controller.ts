@@ -4,7 +4,7 @@ import { apiUrl, type Operation } from '#api-contract';
 import { type ApiRequest, callContext, MEMBERS, type Reply, reply, Route, UpgradeRoute } from '#http-kit';
 import { fault } from '#kit';
 import { type Calls, type Members, type OperationRecordMessage, OperationsAgentService, type Upgrade } from '#members';
-import { withStatus } from '../model/index.js';
+import { hiddenSecret, withStatus } from '../model/index.js';
 import { maySee } from './visible.js';
 
 /** Of history in one answer, unless ?limit= says less or more. */
@@ -85,7 +85,7 @@ export class OperationsController {
     const wanted = Buffer.from(String(operation.metadata?.['secret'] ?? ''));
     const given = Buffer.from(secret);
     // A finished one has given its secret up (history hides it): who was waiting has had its answer.
-    if (wanted.length !== given.length || !timingSafeEqual(wanted, given)) throw fault.forbidden('not authorized');
+    if (secret === hiddenSecret || wanted.length !== given.length || !timingSafeEqual(wanted, given)) throw fault.forbidden('not authorized');
     return operation;
   }
 }

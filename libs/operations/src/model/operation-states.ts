@@ -15,7 +15,8 @@ export function withContainers(resources: Record<string, string[]>): Record<stri
   return { ...resources, containers: instances.map((url) => url.replace(/^\/1\.0\/instances\//, '/1.0/containers/')) };
 }
 
-const hidden = '<hidden>';
+/** What history shows in place of a secret. It is never taken for one. */
+export const hiddenSecret = '<hidden>';
 
 /** For history: secrets open nothing any more, and stay out of files. @param secrets values to hide wherever they stand */
 export function withoutSecrets(operation: Operation, secrets: readonly string[]): Operation {
@@ -23,7 +24,7 @@ export function withoutSecrets(operation: Operation, secrets: readonly string[])
   const secret = operation.metadata?.['secret'];
   if (typeof secret === 'string') values.add(secret);
   const hide = (value: unknown): unknown => {
-    if (typeof value === 'string') return values.has(value) ? hidden : value;
+    if (typeof value === 'string') return values.has(value) ? hiddenSecret : value;
     if (Array.isArray(value)) return value.map(hide);
     if (value === null || typeof value !== 'object') return value;
     return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, hide(inner)]));

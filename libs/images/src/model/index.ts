@@ -1,0 +1,4 @@
+export * from './architectures.js';
+export * from './fingerprints.js';
+export * from './metadata.js';
+export * from './upload.js';

@@ -4,7 +4,6 @@ import { apiUrl, etagOf, type Certificate } from '#api-contract';
 import { Body, CLOCK, LOGGER, OPERATIONS, REPLICA, Route, SERVER, callContext, list, reply, write, type ApiRequest, type Reply } from '#http-kit';
 import { fault, type Clock, type Logger } from '#kit';
 import type { ServerInfo } from '#members';
-import type { Operations } from '#operations/host';
 import type { Replica } from '#replica';
 import { checkTrustable, checkType, commonName, fingerprintOf, parseCertificate, pemOf } from '../model/index.js';
 import {
@@ -19,7 +18,7 @@ import {
 } from '../state/index.js';
 import { Admission, type Admitted } from './admission.js';
 import { TRUST_SETTINGS, type TrustSettings } from './trust-settings.js';
-import { TrustTokens, type TokenGrant } from './trust-tokens.js';
+import { TrustTokens, type TokenGrant, type TokenOperations } from './trust-tokens.js';
 
 @Controller()
 export class CertificatesController {
@@ -32,7 +31,7 @@ export class CertificatesController {
     @Inject(CLOCK) private readonly clock: Clock,
     @Inject(LOGGER) log: Logger,
     @Inject(TRUST_SETTINGS) private readonly settings: TrustSettings,
-    @Optional() @Inject(OPERATIONS) operations?: Operations,
+    @Optional() @Inject(OPERATIONS) operations?: TokenOperations,
   ) {
     this.#tokens = operations && new TrustTokens(operations, server);
     this.#admission = new Admission(settings, this.#tokens, clock, log);

@@ -2,8 +2,25 @@ import { randomBytes } from 'node:crypto';
 import type { Operation } from '#api-contract';
 import { fault, type Fault } from '#kit';
 import type { CallContext, ServerInfo } from '#members';
-import type { Operations } from '#operations/host';
+import type { Identity } from '#replica/state';
 import { checkType, sameSecret, type AddToken, type CertificateType } from '../model/index.js';
+
+/** The part of the member's operations that tokens need (token OPERATIONS of #http-kit): operations stand above identities. */
+export interface TokenOperations {
+  start(request: {
+    description: string;
+    class: 'token';
+    project: string;
+    metadata: Record<string, unknown>;
+    mayCancel: boolean;
+    expiresAt?: Date;
+    context: CallContext;
+  }): Operation;
+  /** The live ones. */
+  tokens(): Operation[];
+  /** @throws Fault when it is no longer live */
+  cancel(id: string, by?: Identity): Promise<void>;
+}
 
 /** What whoever made the token decided for whoever uses it. */
 export interface TokenGrant {
@@ -16,7 +33,7 @@ export interface TokenGrant {
 /** Trust tokens are operations of class token: listed, cancelled and expired as such, in the memory of the member that made them. */
 export class TrustTokens {
   constructor(
-    private readonly operations: Operations,
+    private readonly operations: TokenOperations,
     private readonly server: ServerInfo,
   ) {}
 

@@ -1,6 +1,6 @@
 import type { ServerInfo } from '#members';
 import type { LocalStore } from '#replica';
-import { dump, isSelect, runSelect, tried, type SqlResult, type SqlViews } from '../model/index.js';
+import { dump, isSelect, runSelect, tried, type SqlResult, type SqlViews } from '../state/index.js';
 
 /** LXD keeps a member's configuration, the raft members and its own patches in its local database. */
 function views(server: ServerInfo): SqlViews {

@@ -1,8 +1,8 @@
 import { submitOptions, type ApiRequest } from '#http-kit';
 import { fault } from '#kit';
 import type { Replica } from '#replica';
-import type { Command } from '#replica/state';
-import { isSelect, runSelect, type SqlResult, type SqlViews } from '../model/index.js';
+import type { Command, Reader } from '#replica/state';
+import { isSelect, runSelect, type SqlResult, type SqlViews } from '../state/index.js';
 
 /** Nest token of a SqlBridge. */
 export const SQL_BRIDGE = Symbol('sql-bridge');
@@ -20,7 +20,11 @@ export interface SqlWrite {
 export interface SqlBridge {
   views: SqlViews;
   writes: readonly SqlWrite[];
+  /** URL of an entity by LXD's type code (1: image, 5: instance …) and its id in the views; undefined when there is none. */
+  entityUrl?: (reader: Reader, typeCode: number, id: number) => string | undefined;
 }
+
+export const noBridge: SqlBridge = { views: {}, writes: [] };
 
 /** The views over what is known here. */
 export const serverViews: SqlViews = {

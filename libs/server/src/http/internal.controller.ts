@@ -4,8 +4,8 @@ import { Body, MEMBERS, REPLICA, Route, SERVER, callContext, reply, type ApiRequ
 import { fault } from '#kit';
 import { ServerAgentService, type Members, type ServerInfo } from '#members';
 import type { Replica } from '#replica';
-import { dump, statementsOf } from '../model/index.js';
-import { SQL_BRIDGE, globalSql, type SqlBridge } from './global-sql.js';
+import { dump, statementsOf } from '../state/index.js';
+import { SQL_BRIDGE, globalSql, noBridge, type SqlBridge } from './global-sql.js';
 
 /** What LXD's own `lxd` command asks of its daemon, on the unix socket only. */
 @Controller()
@@ -14,7 +14,7 @@ export class InternalController {
     @Inject(REPLICA) private readonly replica: Replica,
     @Inject(MEMBERS) private readonly members: Members,
     @Inject(SERVER) private readonly server: ServerInfo,
-    @Optional() @Inject(SQL_BRIDGE) private readonly bridge: SqlBridge = { views: {}, writes: [] },
+    @Optional() @Inject(SQL_BRIDGE) private readonly bridge: SqlBridge = noBridge,
   ) {}
 
   /** Only reached once the daemon is up: while it starts, the door answers. */

@@ -3,4 +3,3 @@ export * from './config.js';
 export * from './expiry.js';
 export * from './keys.js';
 export * from './listen-addresses.js';
-export * from './sql/index.js';

@@ -1,5 +1,4 @@
-import { isIPv4 } from 'node:net';
-import { formatAddress, parseListenAddress } from './address.js';
+import { formatAddress, ipFamily, parseListenAddress } from './address.js';
 
 /**
  * Where clients reach a server that listens on `address`, each with its port: the address itself, or for "all addresses" those of the machine.
@@ -9,5 +8,5 @@ export function listenAddresses(address: string, machine: readonly string[]): st
   if (address === '') return [];
   const { host, port } = parseListenAddress(address);
   if (host !== '' && host !== '0.0.0.0' && host !== '::') return [formatAddress(host, port)];
-  return machine.filter((one) => host !== '0.0.0.0' || isIPv4(one)).map((one) => formatAddress(one, port));
+  return machine.filter((one) => host !== '0.0.0.0' || ipFamily(one) === 4).map((one) => formatAddress(one, port));
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { apiExtensions } from '#api-contract';
-import { listenAddresses, parseExpiry, parseListenAddress, serverKeys, statementsOf, withViews } from './index.js';
+import { listenAddresses, parseExpiry, parseListenAddress, serverKeys } from './index.js';
 
 describe('parseListenAddress', () => {
   it.each([
@@ -41,23 +41,5 @@ describe('serverKeys', () => {
   it('each come with an extension that is declared', () => {
     const unknown = Object.values(serverKeys.definitions).filter(({ since }) => since !== 'core' && !(since in apiExtensions));
     expect(unknown.map(({ since, doc }) => `${since}: ${doc.short}`)).toEqual([]);
-  });
-});
-
-describe('withViews', () => {
-  const views = { nodes: 'SELECT 1 AS id', config: 'SELECT key FROM main.server_config' };
-
-  it('adds only what is named, also before own expressions', () => {
-    expect(withViews('SELECT * FROM other', views)).toBe('SELECT * FROM other');
-    expect(withViews('SELECT * FROM nodes', views)).toBe('WITH nodes AS (SELECT 1 AS id) SELECT * FROM nodes');
-    expect(withViews('WITH a AS (SELECT 1) SELECT * FROM a, nodes', views)).toBe(
-      'WITH nodes AS (SELECT 1 AS id), a AS (SELECT 1) SELECT * FROM a, nodes',
-    );
-  });
-});
-
-describe('statementsOf', () => {
-  it('does not cut inside quotes', () => {
-    expect(statementsOf(`SELECT ';' ; DELETE FROM "a;b" ;;`)).toEqual([`SELECT ';'`, 'DELETE FROM "a;b"']);
   });
 });

@@ -4,6 +4,7 @@ import { ServerConfigRow, serverMigrations } from './tables.js';
 
 export * from './commands.js';
 export * from './queries.js';
+export * from './sql/index.js';
 
 export const serverState: StateWing = {
   subject: 'server',

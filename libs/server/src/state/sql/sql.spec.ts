@@ -1,0 +1,20 @@
+import { describe, expect, it } from 'vitest';
+import { statementsOf, withViews } from './index.js';
+
+describe('withViews', () => {
+  const views = { nodes: 'SELECT 1 AS id', config: 'SELECT key FROM main.server_config' };
+
+  it('adds only what is named, also before own expressions', () => {
+    expect(withViews('SELECT * FROM other', views)).toBe('SELECT * FROM other');
+    expect(withViews('SELECT * FROM nodes', views)).toBe('WITH nodes AS (SELECT 1 AS id) SELECT * FROM nodes');
+    expect(withViews('WITH a AS (SELECT 1) SELECT * FROM a, nodes', views)).toBe(
+      'WITH nodes AS (SELECT 1 AS id), a AS (SELECT 1) SELECT * FROM a, nodes',
+    );
+  });
+});
+
+describe('statementsOf', () => {
+  it('does not cut inside quotes', () => {
+    expect(statementsOf(`SELECT ';' ; DELETE FROM "a;b" ;;`)).toEqual([`SELECT ';'`, 'DELETE FROM "a;b"']);
+  });
+});

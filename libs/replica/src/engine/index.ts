@@ -15,3 +15,6 @@ export { History } from './history.js';
 export { type EngineOptions, openEngine } from './opening.js';
 export { type EngineClock, loneTransport, type SubmitRequest, systemEngineClock, type Transport, type TransportHandlers } from './ports.js';
 export { runEngineWorker } from './worker-host.js';
+export { Log, type LogOptions } from '../log/log.js';
+export { LogDamaged } from '../log/recover.js';
+export { NoSpace, type Disk, type DiskFile } from '../disk/disk.js';

@@ -55,15 +55,16 @@ export class Submitter {
 
   /** An entry with this id was applied here. */
   appliedEntry(submitId: string, index: number, result: string): void {
-    this.#settle(submitId, (pending) => pending.resolve({ kind: 'applied', index, result }));
+    const pending = this.#pending.get(submitId);
+    if (pending) this.#settle(pending, () => pending.resolve({ kind: 'applied', index, result }));
   }
 
   /** The applied index has risen. */
   settle(): void {
     const applied = this.parts.applied();
-    for (const [id, pending] of this.#pending) {
+    for (const pending of this.#pending.values()) {
       const { reply } = pending;
-      if (reply && reply.index <= applied) this.#settle(id, () => pending.resolve(reply));
+      if (reply && reply.index <= applied) this.#settle(pending, () => pending.resolve(reply));
     }
   }
 
@@ -75,14 +76,14 @@ export class Submitter {
   /** Called with every tick. */
   tick(): void {
     const nowMs = this.parts.monotonicMs();
-    for (const [id, pending] of this.#pending) {
-      if (nowMs >= pending.deadlineMs) this.#settle(id, () => pending.reject(late(pending)));
+    for (const pending of this.#pending.values()) {
+      if (nowMs >= pending.deadlineMs) this.#settle(pending, () => pending.reject(late(pending)));
       else if (!pending.sent) this.#send(pending);
     }
   }
 
   fail(error: Fault): void {
-    for (const id of [...this.#pending.keys()]) this.#settle(id, (pending) => pending.reject(error));
+    for (const pending of [...this.#pending.values()]) this.#settle(pending, () => pending.reject(error));
   }
 
   #send(pending: Pending): void {
@@ -100,21 +101,21 @@ export class Submitter {
   }
 
   #told(pending: Pending, reply: SubmitReply): void {
-    const { submitId } = pending.request;
     if (reply.kind === 'not-leader') pending.sent = false;
-    else if (reply.kind === 'fault') this.#settle(submitId, () => pending.reject(fromWire(reply.fault)));
-    else if (reply.kind === 'would') this.#settle(submitId, () => pending.resolve(reply));
+    else if (reply.kind === 'fault') this.#settle(pending, () => pending.reject(fromWire(reply.fault)));
+    else if (reply.kind === 'would') this.#settle(pending, () => pending.resolve(reply));
     else {
       pending.reply = reply;
-      if (reply.index <= this.parts.applied()) this.#settle(submitId, () => pending.resolve(reply));
+      if (reply.index <= this.parts.applied()) this.#settle(pending, () => pending.resolve(reply));
     }
   }
 
-  #settle(submitId: string, how: (pending: Pending) => void): void {
-    const pending = this.#pending.get(submitId);
-    if (!pending) return;
+  /** A late word about an earlier asking must not settle a repetition under the same id. */
+  #settle(pending: Pending, how: () => void): void {
+    const { submitId } = pending.request;
+    if (this.#pending.get(submitId) !== pending) return;
     this.#pending.delete(submitId);
-    how(pending);
+    how();
   }
 }
 

@@ -58,7 +58,7 @@ export class Core {
     this.vote = options.hardState.vote;
     this.nowMs = options.startMs;
     this.lastTickMs = options.startMs;
-    this.log = new RaftLog(options.storage, options.applied.index, options.hardState.commit);
+    this.log = new RaftLog(options.storage, options.applied.index, options.hardState.commit, this.limits.tailBytes);
     this.configurations = new Configurations(options.applied.index, options.applied.configuration);
     this.findConfigurations(options.applied.index);
     this.promiseUntilMs = this.rules.promiseAtStart(options.startMs, this.timers.promiseMs);

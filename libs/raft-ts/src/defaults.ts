@@ -27,4 +27,5 @@ export const defaultLimits: Limits = {
   chunksInflight: 8,
   committedBytes: 4 << 20,
   uncommittedBytes: 64 << 20,
+  tailBytes: 4 << 20,
 };

@@ -36,7 +36,9 @@ export class Identities {
     if (message.type === 'refused') return message.to === core.id;
     if (message.cluster !== core.identity.cluster) return this.refuse(message, 'cluster');
     if (message.to !== core.id) return false;
-    if (isRemoved(core.configurations.applied, from)) return this.refuse(message, 'removed');
+    // A leader that removed itself is one to the end of its term: it has yet to hand over.
+    const leads = from === core.leader && message.term === core.term;
+    if (!leads && isRemoved(core.configurations.applied, from)) return this.refuse(message, 'removed');
 
     const expected = core.configurations.inForce.incarnations[from] ?? 0;
     if (incarnation < expected) return this.refuse(message, 'incarnation');
@@ -96,6 +98,8 @@ export class Identities {
   }
 
   private refuse(message: Message, reason: RefusalReason): false {
+    // Whatever that disk acknowledged, it may have lost: it is not counted for it any more.
+    if (reason === 'boot' || reason === 'log') this.core.office?.distrust(message.from);
     this.core.send(message.from, { type: 'refused', reason, refusedBoot: message.boot });
     this.report({ by: this.core.id, member: message.from, reason });
     return false;

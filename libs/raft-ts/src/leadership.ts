@@ -113,7 +113,11 @@ export class Leadership {
   }
 
   onHeartbeatAck(message: Of<'heartbeat-ack'>): void {
-    this.heard(message);
+    const peer = this.heard(message);
+    if (peer?.state !== 'probing' || peer.waitingSinceMs === undefined) return;
+    // It is there, but a probe or its answer was lost.
+    if (this.core.nowMs - peer.waitingSinceMs >= this.core.timers.heartbeatMs) peer.waitingSinceMs = undefined;
+    this.dirty = true;
   }
 
   onSnapshotAck(message: Of<'snapshot-ack'>): void {
@@ -149,7 +153,12 @@ export class Leadership {
 
   /** What that peer has acknowledged, for the check of its start. */
   acknowledged(id: MemberId): number {
-    return this.peers.get(id)?.match ?? 0;
+    return this.peers.get(id)?.held ?? 0;
+  }
+
+  /** A start of that peer was refused. */
+  distrust(id: MemberId): void {
+    this.peers.get(id)?.forget(this.core.log.lastIndex + 1);
   }
 
   /** The peer has started again; its log ends at `lastIndex`. */

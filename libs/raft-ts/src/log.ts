@@ -1,6 +1,6 @@
 /**
  * The log as the node sees it: the host's storage, overlaid by a tail in memory. The tail holds everything that is not durable yet, and
- * beyond that a few MiB of the most recent entries, so that neither replication nor applying reads the disk in the common case.
+ * beyond that some of the most recent entries, so that neither replication nor applying reads the disk in the common case.
  *
  *     storage        ······················|
  *     tail                        |······························|
@@ -11,7 +11,6 @@
 import { assert } from '#kit/assert';
 import type { Entry, LogStorage, Position } from './types.js';
 
-const KEEP_BYTES = 4 << 20;
 const OVERHEAD_BYTES = 64;
 
 const costOf = (entry: Entry): number => entry.data.length + OVERHEAD_BYTES;
@@ -35,6 +34,7 @@ export class RaftLog {
     private readonly storage: LogStorage,
     applied: number,
     commit: number,
+    private readonly keepBytes: number,
   ) {
     const last = storage.lastIndex();
     this.tailFrom = last + 1;
@@ -160,10 +160,10 @@ export class RaftLog {
 
   /** Forgets the front of the tail, what is durable and delivered, in few large steps. */
   private trim(): void {
-    if (this.tailBytes <= 2 * KEEP_BYTES) return;
+    if (this.tailBytes <= 2 * this.keepBytes) return;
     const upTo = Math.min(this.durable, this.delivered);
     let drop = 0;
-    while (this.tailBytes > KEEP_BYTES && this.tailFrom + drop <= upTo) this.tailBytes -= costOf(this.tail[drop++]!);
+    while (this.tailBytes > this.keepBytes && this.tailFrom + drop <= upTo) this.tailBytes -= costOf(this.tail[drop++]!);
     if (drop === 0) return;
     this.tail = this.tail.slice(drop);
     this.tailFrom += drop;

@@ -12,6 +12,8 @@ export class Progress {
   state: 'probing' | 'replicating' | 'snapshot' = 'probing';
   /** Durable at the peer and equal to the leader's log up to here. */
   match = 0;
+  /** The highest match ever, which a start of the peer must still have. */
+  held = 0;
   next: number;
   /** Highest commit index that was sent. */
   sentCommit = 0;
@@ -45,6 +47,12 @@ export class Progress {
     this.sentCommit = 0;
   }
 
+  /** Nothing is known any more of what the peer has. */
+  forget(next: number): void {
+    this.match = 0;
+    this.probe(next);
+  }
+
   replicate(): void {
     this.state = 'replicating';
     this.next = this.match + 1;
@@ -69,6 +77,7 @@ export class Progress {
   acknowledged(index: number, nowMs: number): boolean {
     if (index <= this.match) return false;
     this.match = index;
+    this.held = Math.max(this.held, index);
     this.next = Math.max(this.next, index + 1);
     let done = 0;
     while (done < this.inflight.length && this.inflight[done]!.upTo <= index) this.inflightBytes -= this.inflight[done++]!.bytes;

@@ -126,8 +126,9 @@ export class SnapshotReceiver {
   }
 
   private decline(meta: SnapshotMeta, to: MemberId): void {
-    this.acknowledge(meta, to, 'done', meta.sizeBytes);
+    // In this order: the leader must know where the log stands before it thinks about what to send next.
     this.core.send(to, { type: 'append-ack', index: this.core.log.commit, round: 0 });
+    this.acknowledge(meta, to, 'done', meta.sizeBytes);
   }
 
   private acknowledge(meta: SnapshotMeta, to: MemberId, status: 'more' | 'done' | 'bad', receivedBytes: number): void {

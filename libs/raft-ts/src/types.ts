@@ -192,6 +192,8 @@ export interface Limits {
   readonly committedBytes: number;
   /** Appended here and not yet committed; beyond it proposals are refused. */
   readonly uncommittedBytes: number;
+  /** The most recent entries stay in memory, about so much of them, even when they are durable and applied. */
+  readonly tailBytes: number;
 }
 
 export interface RaftOptions {

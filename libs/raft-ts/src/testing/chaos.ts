@@ -221,7 +221,7 @@ export class Chaos {
       startMs: this.clock(host),
       random: this.random,
       leases: this.strength.leases,
-      limits: { chunkBytes: 64, chunksInflight: 3, appendBytes: 40, spareAppendBytes: 80, inflightBytes: 400, committedBytes: 100 },
+      limits: { chunkBytes: 64, chunksInflight: 3, appendBytes: 40, spareAppendBytes: 80, inflightBytes: 400, committedBytes: 100, tailBytes: 200 },
       ...(host.partial && { partialSnapshot: { meta: host.partial.meta, receivedBytes: host.partial.bytes.length } }),
       ...this.options,
     });

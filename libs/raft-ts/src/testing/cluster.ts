@@ -8,6 +8,8 @@ export interface ClusterOptions {
   readonly message?: (message: Message, fate: 'delivered' | 'lost' | 'held') => void;
   readonly ready?: (member: Member, ready: Ready) => void;
   readonly raft?: Partial<RaftOptions>;
+  /** Of all members at their first start. */
+  readonly patience?: number;
 }
 
 export class Cluster {
@@ -38,6 +40,7 @@ export class Cluster {
       },
       { ...this.options.raft, ...raft },
     );
+    member.patience = this.options.patience ?? member.patience;
     this.members.set(id, member);
     member.start(this.nowMs);
     return member;

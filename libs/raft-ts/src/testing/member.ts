@@ -47,6 +47,10 @@ export class Member implements SnapshotSource {
   reads: { context: number; index?: number; refused?: string; valuesSeen?: readonly string[] }[] = [];
   /** Reads that wait for the applied index. */
   private waiting: { context: number; index: number }[] = [];
+  /** How long it waits before it stands for election, of 0 to 1. By default the one with the lowest id is the first. */
+  patience: number;
+  /** Crash at that point of a coming Ready that has something to write. */
+  crashAt: { readonly point: 'sent' | 'written' | 'applied'; countdown: number } | undefined;
   private role = 'follower';
   private starts = 0;
 
@@ -56,6 +60,7 @@ export class Member implements SnapshotSource {
     private readonly hooks: MemberHooks,
     private readonly options: Partial<RaftOptions> = {},
   ) {
+    this.patience = (id - 1) / 10;
     this.disk = {
       storage: new MemoryStorage(),
       hardState: { term: 0, commit: 0 },
@@ -76,8 +81,7 @@ export class Member implements SnapshotSource {
       storage,
       snapshots: this,
       startMs: nowMs,
-      // Spread by id, so that the lowest one that may stands for election first.
-      random: () => (this.id - 1) / 10,
+      random: () => this.patience,
       ...(partial && { partialSnapshot: { meta: partial.meta, receivedBytes: partial.bytes.length } }),
       ...this.options,
       identity: { cluster: 'c', member: this.id, incarnation: 0, ...this.options.identity, boots },
@@ -86,24 +90,27 @@ export class Member implements SnapshotSource {
 
   /** Everything that is not on disk is gone. */
   crash(): void {
+    this.hooks.event(this, 'crashed');
+    this.crashAt = undefined;
     this.node = undefined;
     this.snapshot = undefined;
   }
 
-  /** Turns the wheel until nothing is left to do. `stopAt`: crash there, once. */
-  turn(stopAt?: 'sent' | 'written' | 'applied'): void {
+  /** Turns the wheel until nothing is left to do. */
+  turn(): void {
     while (this.node?.hasReady()) {
       const { node } = this;
       const ready = node.ready();
       this.hooks.ready?.(this, ready);
+      const crashing = ready.mustPersist && this.crashAt && --this.crashAt.countdown === 0 ? this.crashAt.point : undefined;
       if (ready.role !== this.role) this.hooks.event(this, `${(this.role = ready.role)} in term ${ready.term}`);
       for (const { by, member, reason } of ready.refusals) {
         this.hooks.event(this, by === this.id ? `refuses ${member}: ${reason}` : `is refused by ${by}: ${reason}`);
       }
       for (const message of ready.messagesNow) this.hooks.send(message);
-      if (stopAt === 'sent') return this.crash();
+      if (crashing === 'sent') return this.crash();
       this.write(ready);
-      if (stopAt === 'written') return this.crash();
+      if (crashing === 'written') return this.crash();
       for (const message of ready.messagesAfterPersist) this.hooks.send(message);
       node.persisted(ready.upTo);
       if (ready.snapshot) {
@@ -113,7 +120,7 @@ export class Member implements SnapshotSource {
         node.applied(ready.snapshot.meta.index);
       }
       for (const entry of ready.committed) this.apply(entry);
-      if (stopAt === 'applied') return this.crash();
+      if (crashing === 'applied') return this.crash();
       this.answer(ready);
       if (ready.snapshotWanted !== undefined && this.disk.machine.index >= ready.snapshotWanted) this.takeSnapshot();
       if (ready.snapshotChunk?.last) node.snapshotReceived(ready.snapshotChunk.meta, true);
@@ -203,7 +210,7 @@ export function hashOf(bytes: Uint8Array): string {
 }
 
 export function describeConfiguration(c: Configuration): string {
-  const parts = [`voters ${c.voters.join(',')}`];
+  const parts = [`voters ${c.voters.join(',') || 'none'}`];
   if (c.outgoing.length > 0) parts.push(`outgoing ${c.outgoing.join(',')}`);
   if (c.learners.length > 0) parts.push(`learners ${c.learners.join(',')}`);
   if (c.spares.length > 0) parts.push(`spares ${c.spares.join(',')}`);

@@ -2,15 +2,17 @@
  * Scenarios: a text file of commands, each followed by `----` and what it showed. `scenarios.spec.ts` plays them all and compares; with
  * RAFT_SCENARIOS=write in the environment it writes the files anew, and the difference is reviewed like any other.
  *
- *     members voters=1,2,3 learners=4 joining=5     who is there; `joining` knows nobody yet. Options: leases, chunk=BYTES
+ *     members voters=1,2,3 learners=4 joining=5     who is there; `joining` knows nobody yet.  Options: leases, alike (the same patience
+ *                                                   for all), chunk=BYTES (of snapshots; and nothing of the log stays in memory)
  *     show messages | heartbeats | quiet            what transcripts hold from here on, beside roles, applied entries and refusals
  *     run MS                                        time passes, in ticks of 50 ms
  *     propose N TEXT | read N | transfer N M | timeout-all
  *     change N voter 4 learner 5 removed 2 [joint]  | leave N
  *     cut 1>2 3-4 | isolate N | heal                links, one way or both
  *     hold 1>2 | release                            messages wait
- *     crash N [sent|written|applied] | restart N    now, or at that point of the next Ready
+ *     crash N [sent|written|applied [K]] | restart N   now, or at that point of the next (Kth) Ready that writes
  *     save N | putback N                            a copy of the disk, and its return
+ *     patience N 0.3                                how long it waits before it stands for election, of 0 to 1
  *     compact N | request N INDEX | promotable N yes|no
  *     status | log N
  */
@@ -23,7 +25,6 @@ export class Scenario {
   private shown: string[] = [];
   private show = { messages: false, heartbeats: false, events: true };
   private saved = new Map<number, Disk>();
-  private crashing = new Map<number, 'sent' | 'written' | 'applied'>();
   private reads = 0;
 
   /** Plays a file, and gives it back with what was shown now. */
@@ -63,19 +64,22 @@ export class Scenario {
         return this.cluster.run(Number(words[0]));
       case 'propose':
         this.shown.push(member().propose(words.slice(1).join(' ')));
-        return this.settle();
+        return this.cluster.settle();
       case 'read':
         node().readIndex(++this.reads, this.cluster.nowMs);
-        return this.settle();
+        return this.cluster.settle();
       case 'transfer':
         this.shown.push(node().transferLeadership(this.cluster.nowMs, Number(words[1])) ? 'begun' : 'refused');
-        return this.settle();
+        return this.cluster.settle();
       case 'change':
         return this.change(words);
       case 'leave':
         return this.configuration(member(), { leaveJoint: true });
       case 'cut':
         for (const link of words.flatMap(bothWays)) this.cluster.cut.add(link);
+        return;
+      case 'patience':
+        member().patience = Number(words[1]);
         return;
       case 'isolate':
         for (const id of this.cluster.members.keys()) {
@@ -90,14 +94,14 @@ export class Scenario {
         return;
       case 'release':
         this.cluster.release();
-        return this.settle();
+        return this.cluster.settle();
       case 'crash':
-        if (words[1]) this.crashing.set(member().id, words[1] as 'sent');
+        if (words[1]) member().crashAt = { point: words[1] as 'sent', countdown: Number(words[2] ?? 1) };
         else member().crash();
         return;
       case 'restart':
         member().start(this.cluster.nowMs);
-        return this.settle();
+        return this.cluster.settle();
       case 'save':
         this.saved.set(member().id, structuredCloneDisk(member().disk));
         return;
@@ -105,16 +109,16 @@ export class Scenario {
         member().crash();
         member().disk = this.saved.get(member().id)!;
         member().start(this.cluster.nowMs);
-        return this.settle();
+        return this.cluster.settle();
       case 'compact':
         member().compact(words[1] ? Number(words[1]) : undefined);
         return;
       case 'request':
         node().requestSnapshot(Number(words[1]));
-        return this.settle();
+        return this.cluster.settle();
       case 'promotable':
         node().setPromotable(words[1] === 'yes', this.cluster.nowMs);
-        return this.settle();
+        return this.cluster.settle();
       case 'status':
         return this.status();
       case 'log':
@@ -128,10 +132,12 @@ export class Scenario {
     const lists: Record<string, number[]> = {};
     let leases = false;
     let chunk: number | undefined;
+    let alike = false;
     for (const word of words) {
       const [key, value] = word.split('=') as [string, string | undefined];
       if (key === 'leases') leases = true;
       else if (key === 'chunk') chunk = Number(value);
+      else if (key === 'alike') alike = true;
       else lists[key] = value!.split(',').map(Number);
     }
     const configuration: Configuration = {
@@ -146,21 +152,10 @@ export class Scenario {
         if (this.show.events) this.shown.push(`${member.id}: ${what}`);
       },
       message: (message, fate) => this.message(message, fate),
-      raft: { leases, ...(chunk && { limits: { chunkBytes: chunk, chunksInflight: 2 } }) },
+      raft: { leases, ...(chunk && { limits: { chunkBytes: chunk, chunksInflight: 2, tailBytes: 0 } }) },
     });
+    if (alike) for (const member of this.cluster.members.values()) member.patience = 0;
     for (const id of lists['joining'] ?? []) this.cluster.add(id);
-    this.settle();
-  }
-
-  private settle(): void {
-    for (const [id, point] of this.crashing) {
-      const member = this.cluster.member(id);
-      if (member.node?.hasReady()) {
-        member.turn(point);
-        this.shown.push(`${id}: crashed (${point})`);
-        this.crashing.delete(id);
-      }
-    }
     this.cluster.settle();
   }
 
@@ -176,7 +171,7 @@ export class Scenario {
     this.shown.push(
       result === 'ok' ? `ok, in force: ${describeConfiguration(member.node!.status().configuration)}` : `refused: ${result.why ?? result.refused}`,
     );
-    this.settle();
+    this.cluster.settle();
   }
 
   private status(): void {

@@ -9,6 +9,15 @@ const O_RDWR = 2;
 const O_NOCTTY = 0o400;
 const O_CLOEXEC = 0o2000000;
 const TIOCSWINSZ = 0x5414;
+const TCGETS = 0x5401;
+const TCSETS = 0x5402;
+/** Words of struct termios, and their bits. */
+const oflag = 1;
+const lflag = 3;
+const OPOST = 1;
+const ICANON = 2;
+const relayPatienceMs = 5_000;
+const relayTrailMs = 200;
 
 export interface TerminalSize {
   columns: number;
@@ -19,6 +28,8 @@ export interface TerminalOptions extends StartOptions {
   size?: TerminalSize;
   /** Who owns the terminal's device, so that a program that changes its user can still open it. Default: ourselves. */
   owner?: { uid: number; gid: number };
+  /** The program relays a terminal of its own (lxc-attach): once it made this one raw, line ends of its output are not touched a second time. */
+  relays?: boolean;
 }
 
 /** A program on a terminal of its own. */
@@ -51,6 +62,7 @@ export function startOnTerminal(program: string, args: readonly string[], option
   }
   const stream = new ReadStream(fd, { readableHighWaterMark: 64 * 1024, writableHighWaterMark: 64 * 1024 } as object);
   endOnHangup(stream);
+  if (options.relays) passOutputOnceRaw(fd, stream);
   return Object.assign(child, {
     stream: stream as Duplex,
     terminalPath: path,
@@ -71,6 +83,21 @@ function endOnHangup(stream: ReadStream): void {
     stream.push(null);
     return stream;
   };
+}
+
+/** The program makes its terminal raw a moment after its start, perhaps in several steps, and nothing tells us when. */
+function passOutputOnceRaw(fd: number, stream: ReadStream): void {
+  let lookUntil = performance.now() + relayPatienceMs;
+  const timer = setInterval(() => {
+    if (stream.destroyed || performance.now() > lookUntil) return clearInterval(timer);
+    const termios = new Uint32Array(16);
+    const bytes = new Uint8Array(termios.buffer);
+    if (libc.ioctl(fd, TCGETS, bytes) < 0) return clearInterval(timer);
+    if ((termios[lflag]! & ICANON) !== 0 || (termios[oflag]! & OPOST) === 0) return;
+    lookUntil = Math.min(lookUntil, performance.now() + relayTrailMs);
+    termios[oflag]! &= ~OPOST;
+    libc.ioctl(fd, TCSETS, bytes);
+  }, 1);
 }
 
 function openTerminal(): { fd: number; path: string } {

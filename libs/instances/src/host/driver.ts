@@ -1,6 +1,7 @@
 import type { Duplex, Readable, Writable } from 'node:stream';
 import type { InstanceType } from '#api-contract';
-import type { CgroupSetting, IdmapEntry, LxcLine, PowerState } from '../model/index.js';
+import type { Idmap } from '#host-kit';
+import type { LxcLine, PowerState } from '../model/index.js';
 
 /** How a driver knows an instance: the name that the host sees (naming.lxc), and where its logs are. Enough for all that runs. */
 export interface InstanceKey {
@@ -16,7 +17,7 @@ export interface StartSpec extends InstanceKey {
   /** Expanded. */
   readonly config: Readonly<Record<string, string>>;
   /** Empty when privileged. */
-  readonly idmap: readonly IdmapEntry[];
+  readonly idmap: Idmap;
   readonly rootfs: string;
   readonly rootfsIdmapped: boolean;
   readonly guestDirectory?: string;
@@ -101,8 +102,10 @@ export interface InstanceDriver {
   power(key: InstanceKey): Promise<Power>;
   /** What it uses, all zero when it does not run. */
   usage(key: InstanceKey): Promise<Usage>;
-  /** Changes limits of a running instance. @throws Fault internal for one that the kernel refuses */
-  limit(key: InstanceKey, settings: readonly CgroupSetting[]): Promise<void>;
+  /** Makes the limits.* of an expanded config those of a running instance. @throws Fault for one that the kernel refuses */
+  limit(key: InstanceKey, config: Readonly<Record<string, string>>): Promise<void>;
+  /** The CPUs that a running instance may use, '0-3,7'. */
+  pin(key: InstanceKey, cpus: string): Promise<void>;
 
   exec(key: InstanceKey, request: ExecRequest): Promise<ExecProcess>;
   execOnTerminal(key: InstanceKey, request: ExecRequest, size: { columns: number; rows: number }): Promise<ExecTerminal>;

@@ -1,6 +1,5 @@
 export * from './devices.js';
 export * from './environment.js';
-export * from './idmap.js';
 export * from './keys/index.js';
 export * from './limits.js';
 export * from './lxc-config.js';

@@ -1,7 +1,5 @@
 import { isTrue } from '#config-keys';
 import { fault } from '#kit';
-import { lxcIdmap, type IdmapEntry } from './idmap.js';
-import { cgroupSettings, type CgroupLayout, type HostMemory } from './limits.js';
 import { parseRawLxc } from './raw-lxc.js';
 
 /** One line of an LXC configuration. Lines of one key add up, in order. */
@@ -9,8 +7,8 @@ export type LxcLine = readonly [key: string, value: string];
 
 /** What of the host goes into a container's configuration. */
 export interface LxcHost {
-  cgroup: CgroupLayout;
-  memory: HostMemory;
+  /** 1 also for hosts with both: the controllers are there. */
+  cgroupVersion: 1 | 2;
   /** AppArmor is enabled in the kernel. */
   apparmor: boolean;
   /** Those of `hostMounts` that the host has. */
@@ -23,8 +21,10 @@ export interface LxcOwner {
   architecture: string;
   /** Expanded. */
   config: Readonly<Record<string, string>>;
-  /** Empty when privileged. */
-  idmap: readonly IdmapEntry[];
+  /** 'u 0 1000000 65536' …; empty when privileged. */
+  idmapLines: readonly string[];
+  /** Lines of lxc.cgroup.* for its limits. */
+  limits: readonly LxcLine[];
   rootfs: string;
   /** The kernel maps ids at the mount; otherwise the files are shifted on disk. */
   rootfsIdmapped: boolean;
@@ -77,7 +77,7 @@ const privilegedDevices = [
 /** The whole LXC configuration of a container. Pure: same owner, same lines. @throws Fault invalid for values that no line can hold */
 export function lxcConfig(owner: LxcOwner, host: LxcHost): LxcLine[] {
   const { config } = owner;
-  const privileged = owner.idmap.length === 0;
+  const privileged = owner.idmapLines.length === 0;
   const lines: LxcLine[] = [];
   const add = (key: string, value: string): void => void lines.push([key, value]);
 
@@ -90,7 +90,7 @@ export function lxcConfig(owner: LxcOwner, host: LxcHost): LxcLine[] {
   if (privileged) add('lxc.cap.drop', `sys_time sys_module sys_rawio${host.apparmor ? '' : ' mac_admin mac_override'}`);
   add(
     'lxc.mount.auto',
-    `proc:${privileged ? 'mixed' : 'rw'} sys:${privileged ? 'mixed' : 'rw'} cgroup:${host.cgroup === 'v2' ? 'rw:force' : 'mixed'}`,
+    `proc:${privileged ? 'mixed' : 'rw'} sys:${privileged ? 'mixed' : 'rw'} cgroup:${host.cgroupVersion === 2 ? 'rw:force' : 'mixed'}`,
   );
   add('lxc.autodev', '1');
   add('lxc.pty.max', '1024');
@@ -101,7 +101,7 @@ export function lxcConfig(owner: LxcOwner, host: LxcHost): LxcLine[] {
     add('lxc.mount.entry', `${path} ${path.slice(1)} none ${directory ? 'rbind,create=dir' : 'bind,create=file'},optional 0 0`);
   }
   if (privileged) {
-    const prefix = host.cgroup === 'v2' ? 'lxc.cgroup2' : 'lxc.cgroup';
+    const prefix = host.cgroupVersion === 2 ? 'lxc.cgroup2' : 'lxc.cgroup';
     add(`${prefix}.devices.deny`, 'a');
     for (const rule of privilegedDevices) add(`${prefix}.devices.allow`, rule);
   }
@@ -125,16 +125,13 @@ export function lxcConfig(owner: LxcOwner, host: LxcHost): LxcLine[] {
   if (host.apparmor && isTrue(config['security.nesting'])) add('lxc.apparmor.allow_nesting', '1');
   if (host.apparmor) for (const rule of (config['raw.apparmor'] ?? '').split('\n')) if (rule.trim()) add('lxc.apparmor.raw', rule.trim());
   if (owner.seccompProfile) add('lxc.seccomp.profile', owner.seccompProfile);
-  for (const range of lxcIdmap(owner.idmap)) add('lxc.idmap', range);
+  for (const range of owner.idmapLines) add('lxc.idmap', range);
 
   for (const [key, value] of Object.entries(config)) {
     if (key.startsWith('environment.')) add('lxc.environment', `${key.slice('environment.'.length)}=${value}`);
   }
   if (isTrue(config['nvidia.runtime'])) addNvidia(config, add);
-  for (const { controller, file, value } of cgroupSettings(config, host.cgroup, host.memory)) {
-    void controller;
-    add(`${host.cgroup === 'v2' ? 'lxc.cgroup2' : 'lxc.cgroup'}.${file}`, value);
-  }
+  lines.push(...owner.limits);
   for (const [key, value] of Object.entries(config)) {
     if (key.startsWith('limits.kernel.')) add(`lxc.prlimit.${key.slice('limits.kernel.'.length)}`, value);
     if (key.startsWith('linux.sysctl.')) add(`lxc.sysctl.${key.slice('linux.sysctl.'.length)}`, value);

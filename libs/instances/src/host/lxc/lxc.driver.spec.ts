@@ -5,7 +5,7 @@ import { text } from 'node:stream/consumers';
 import { createHash } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { silent } from '#kit';
-import { chooseIdmap, defaultHostRange } from '../../model/index.js';
+import { baseIdmap, detectCgroups } from '#host-kit';
 import type { Ending, ExecRequest, StartSpec } from '../driver.js';
 import { cannotRunContainers, makeBusyboxRootfs } from '../testing/busybox-rootfs.js';
 import { LxcDriver } from './lxc.driver.js';
@@ -57,7 +57,7 @@ describe.skipIf(cannotRunContainers())('LxcDriver', () => {
       name: 'c1',
       architecture: 'x86_64',
       config: { 'limits.memory': '64MiB', 'limits.processes': '100', 'environment.GREETING': 'hello' },
-      idmap: chooseIdmap({}, defaultHostRange, [], false).entries,
+      idmap: baseIdmap(1_000_000, 1_000_000_000),
       rootfs: join(directory, 'c1/rootfs'),
       rootfsIdmapped: true,
       devices: [],
@@ -141,10 +141,7 @@ describe.skipIf(cannotRunContainers())('LxcDriver', () => {
 
     endings = [];
     await driver.start(spec);
-    const monitors = readFileSync(
-      `/sys/fs/cgroup/${readdirSync('/sys/fs/cgroup').includes('pids') ? 'pids/' : ''}lxc.monitor.${spec.hostName}/cgroup.procs`,
-      'latin1',
-    );
+    const monitors = readFileSync(`${detectCgroups().controllers.get('pids')!.root}/lxc.monitor.${spec.hostName}/cgroup.procs`, 'latin1');
     process.kill(Number(monitors.split('\n')[0]), 'SIGKILL');
     expect(await ended()).toMatchObject({ target: 'crash' });
     expect(await driver.power(spec)).toMatchObject({ state: 'stopped' });
@@ -189,8 +186,9 @@ describe.skipIf(cannotRunContainers())('LxcDriver', () => {
     const console = await driver.console(spec, { columns: 80, rows: 24 });
     let out = '';
     const seen = new Promise<void>((resolve) => console.stream.on('data', (chunk: Buffer) => (out += chunk.toString()).includes('42!') && resolve()));
-    console.stream.write('echo $((6*7))!\n');
+    const typing = setInterval(() => console.stream.write('echo $((6*7))!\n'), 100);
     await seen;
+    clearInterval(typing);
     console.stream.destroy();
     await console.exited;
   });
@@ -206,8 +204,13 @@ describe.skipIf(cannotRunContainers())('LxcDriver', () => {
   });
 
   it('limits live', async () => {
+    const pids = (): string =>
+      readFileSync(`${detectCgroups().controllers.get('pids')!.root}/lxc.payload.${spec.hostName}/pids.max`, 'latin1').trim();
     await driver.start(spec);
-    await driver.limit(spec, [{ controller: 'pids', file: 'pids.max', value: '50' }]);
-    await expect(driver.limit(spec, [{ controller: 'pids', file: 'no.such', value: '1' }])).rejects.toThrow('Failed to set cgroup no.such');
+    expect(pids()).toBe('100');
+    await driver.limit(spec, { 'limits.processes': '50', 'limits.memory': '32MiB', 'limits.cpu.allowance': '10ms/100ms' });
+    expect(pids()).toBe('50');
+    await driver.limit(spec, {});
+    expect(pids()).toBe('max');
   });
 });

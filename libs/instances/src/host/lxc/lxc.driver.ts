@@ -1,8 +1,8 @@
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { run, errorCode, type Ending as ProgramEnding, type SpawnedProcess } from '#host-kit';
+import { detectCgroups, errorCode, idmapLines, run, type Ending as ProgramEnding, type SpawnedProcess } from '#host-kit';
 import { fault, type Logger } from '#kit';
-import { lxcConfig, lxcConfigText, seccompPolicy, type CgroupSetting } from '../../model/index.js';
+import { lxcConfig, lxcConfigText, seccompPolicy } from '../../model/index.js';
 import type {
   DriverOptions,
   ExecProcess,
@@ -15,7 +15,7 @@ import type {
   StartSpec,
   Usage,
 } from '../driver.js';
-import { Cgroups } from './cgroups.js';
+import { ContainerCgroup, limitLines } from './container-cgroup.js';
 import { lxcHost } from './host-facts.js';
 import { StopHook } from './hook.js';
 import { Monitor } from './monitor.js';
@@ -40,7 +40,7 @@ export class LxcDriver implements InstanceDriver {
   readonly type = 'container';
   readonly name = 'lxc';
   readonly #lxcPath: string;
-  readonly #cgroups = new Cgroups();
+  readonly #cgroups = detectCgroups();
   readonly #hook: StopHook;
   readonly #programs: LxcPrograms;
   readonly #watches = new Map<string, Disposable>();
@@ -67,7 +67,7 @@ export class LxcDriver implements InstanceDriver {
     const monitor = this.#monitor(spec);
     if ((await monitor.state()) !== 'stopped') throw fault.conflict('The instance is already running', { status: 400 });
     // What a killed monitor left would make LXC take other names for its groups, and we would look in the wrong place.
-    await this.#cgroups.remove(spec.hostName);
+    this.#cgroup(spec).remove();
     await this.#hook.forget(spec.hostName);
     const { configFile, logFile, apparmor } = await this.#writeConfig(spec);
     const code = await this.#programs.start(spec.hostName, configFile, apparmor);
@@ -90,35 +90,37 @@ export class LxcDriver implements InstanceDriver {
   async kill(key: InstanceKey): Promise<void> {
     const monitor = this.#monitor(key);
     if ((await monitor.state()) === 'stopped') return;
-    // A fork bomb must not be quicker than the kernel that reaps it.
-    await this.#cgroups.write(key.hostName, { controller: 'pids', file: 'pids.max', value: '0' }).catch(() => {});
-    await this.#cgroups.freeze(key.hostName, false).catch(() => {});
+    this.#cgroup(key).stopForking();
     await monitor.stop();
     await this.clean(key);
   }
 
   async freeze(key: InstanceKey): Promise<void> {
-    await this.#cgroups.freeze(key.hostName, true);
+    await this.#cgroup(key).freeze(true);
   }
 
   async unfreeze(key: InstanceKey): Promise<void> {
-    await this.#cgroups.freeze(key.hostName, false);
+    await this.#cgroup(key).freeze(false);
   }
 
   async power(key: InstanceKey): Promise<Power> {
     const monitor = this.#monitor(key);
     const state = await monitor.state();
     if (state === 'stopped') return { state, pid: 0 };
-    if (state === 'running' && (await this.#cgroups.isFrozen(key.hostName))) return { state: 'frozen', pid: await monitor.initPid() };
+    if (state === 'running' && this.#cgroup(key).isFrozen()) return { state: 'frozen', pid: await monitor.initPid() };
     return { state, pid: await monitor.initPid() };
   }
 
   async usage(key: InstanceKey): Promise<Usage> {
-    return (await this.#monitor(key).state()) === 'stopped' ? nothing : this.#cgroups.usage(key.hostName);
+    return (await this.#monitor(key).state()) === 'stopped' ? nothing : this.#cgroup(key).usage();
   }
 
-  async limit(key: InstanceKey, settings: readonly CgroupSetting[]): Promise<void> {
-    for (const setting of settings) await this.#cgroups.write(key.hostName, setting);
+  async limit(key: InstanceKey, config: Readonly<Record<string, string>>): Promise<void> {
+    this.#cgroup(key).limit(config);
+  }
+
+  async pin(key: InstanceKey, cpus: string): Promise<void> {
+    this.#cgroup(key).pin(cpus);
   }
 
   async exec(key: InstanceKey, request: ExecRequest): Promise<ExecProcess> {
@@ -154,7 +156,7 @@ export class LxcDriver implements InstanceDriver {
   }
 
   async clean(key: InstanceKey): Promise<void> {
-    await this.#cgroups.remove(key.hostName);
+    this.#cgroup(key).remove();
     // LXC's lock files are named after its path and the container, and are never removed by it.
     await rm(`/run/lxc/lock/${this.#lxcPath}/.${key.hostName}`, { force: true });
   }
@@ -181,7 +183,7 @@ export class LxcDriver implements InstanceDriver {
   #attached(key: InstanceKey, program: SpawnedProcess): Pick<ExecProcess, 'exited' | 'signal'> {
     const deliver = async (number: number): Promise<void> => {
       for (let tries = 0; tries < 50 && program.ending === undefined; tries++) {
-        for (const pid of await this.#cgroups.processes(key.hostName)) {
+        for (const pid of this.#cgroup(key).pids()) {
           if (parentOf(pid) === program.pid) return void signalProcess(pid, number);
         }
         // It was told to go before it was there.
@@ -203,7 +205,8 @@ export class LxcDriver implements InstanceDriver {
     const seccompProfile = policy === undefined ? undefined : file('seccomp.policy');
     if (seccompProfile && policy) await writeFile(seccompProfile, policy, { mode: 0o600 });
     const host = lxcHost(this.#cgroups);
-    const lines = lxcConfig({ ...spec, log: logFile, consoleLog: file('console.log'), hook: this.#hook.path, seccompProfile }, host);
+    const files = { log: logFile, consoleLog: file('console.log'), hook: this.#hook.path, seccompProfile };
+    const lines = lxcConfig({ ...spec, ...files, idmapLines: idmapLines(spec.idmap), limits: limitLines(this.#cgroups, spec.config) }, host);
     const configFile = file('lxc.conf');
     await writeFile(configFile, lxcConfigText(lines), { mode: 0o600 });
     return { configFile, logFile, apparmor: host.apparmor };
@@ -215,6 +218,10 @@ export class LxcDriver implements InstanceDriver {
       await mkdir(this.#lxcPath, { recursive: true, mode: 0o711 });
       await this.#hook.install();
     })());
+  }
+
+  #cgroup(key: InstanceKey): ContainerCgroup {
+    return new ContainerCgroup(this.#cgroups, key.hostName);
   }
 
   #monitor(key: InstanceKey): Monitor {

@@ -40,12 +40,12 @@ export class LxcPrograms {
 
   attachOnTerminal(name: string, request: ExecRequest, size: { columns: number; rows: number }): TerminalProgram {
     const { args, cwd } = this.#attachArguments(name, request);
-    return startOnTerminal('lxc-attach', args, { cwd, size });
+    return startOnTerminal('lxc-attach', args, { cwd, size, relays: true });
   }
 
   console(name: string, size: { columns: number; rows: number }): TerminalProgram {
     // 'X' is taken for the character -1, which means no escape (lxc_console.c counts from 'Z').
-    return startOnTerminal('lxc-console', ['-P', this.lxcPath, '-n', name, '-t', '0', '-e', 'X', '-q'], { size });
+    return startOnTerminal('lxc-console', ['-P', this.lxcPath, '-n', name, '-t', '0', '-e', 'X', '-q'], { size, relays: true });
   }
 
   /** lxc-attach goes, inside, to the directory of the same name as its own; where the host has none of that name, a shell inside goes there. */

@@ -152,9 +152,9 @@ export class Scenario {
         if (this.show.events) this.shown.push(`${member.id}: ${what}`);
       },
       message: (message, fate) => this.message(message, fate),
+      ...(alike && { patience: 0 }),
       raft: { leases, ...(chunk && { limits: { chunkBytes: chunk, chunksInflight: 2, tailBytes: 0 } }) },
     });
-    if (alike) for (const member of this.cluster.members.values()) member.patience = 0;
     for (const id of lists['joining'] ?? []) this.cluster.add(id);
     this.cluster.settle();
   }
@@ -190,12 +190,8 @@ export class Scenario {
 
   private log(member: Member): void {
     const { storage } = member.disk;
-    this.shown.push(
-      `from ${storage.firstIndex()}: ${storage
-        .entries(storage.firstIndex(), storage.lastIndex(), 1 << 20)
-        .map(entry)
-        .join(' ')}`,
-    );
+    const entries = storage.entries(storage.firstIndex(), storage.lastIndex(), 1 << 20);
+    this.shown.push([`from ${storage.firstIndex()}:`, ...entries.map(entry)].join(' '));
   }
 
   private message(message: Message, fate: string): void {

@@ -125,7 +125,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     fields: ['ImagesPost.compression_algorithm'],
   },
   directory_manipulation: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'directory_manipulation',
     routes: ['GET /1.0/instances/{name}/files', 'POST /1.0/instances/{name}/files'],
     fields: ['http.X-LXD-type'],
@@ -149,7 +149,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     routes: ['PATCH /1.0', 'PATCH /1.0/storage-pools/{name}'],
   },
   network: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'network',
     keys: [
       'network bridge:ipv4.address',
@@ -192,13 +192,13 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     fields: ['InstanceSource.type', 'InstanceSource.mode', 'InstanceSource.live', 'operation.metadata.{control,fs,criu}'],
   },
   container_exec_recording: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'container_exec_recording',
     routes: ['POST /1.0/instances/{name}/exec', 'GET /1.0/instances/{name}/logs/{filename}', 'DELETE /1.0/instances/{name}/logs/{filename}'],
     fields: ['InstanceExecPost.record-output', 'operation.metadata.output', 'operation.metadata.return'],
   },
   certificate_update: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'certificate_update',
     routes: ['GET /1.0/certificates/{fingerprint}', 'PUT /1.0/certificates/{fingerprint}', 'PATCH /1.0/certificates/{fingerprint}'],
     fields: ['CertificatePut.name', 'CertificatePut.type', 'CertificatePut.restricted', 'CertificatePut.projects', 'CertificatePut.certificate'],
@@ -258,7 +258,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     routes: ['PATCH /1.0/networks/{name}'],
   },
   storage: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'storage',
     keys: [
       'storage-pool:source',
@@ -297,12 +297,12 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     ],
   },
   file_delete: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'file_delete',
     routes: ['DELETE /1.0/instances/{name}/files'],
   },
   file_append: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'file_append',
     routes: ['POST /1.0/instances/{name}/files'],
     fields: ['http.X-LXD-write'],
@@ -332,7 +332,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     routes: ['PATCH /1.0/instances/{name}'],
   },
   image_create_aliases: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'image_create_aliases',
     routes: ['POST /1.0/images'],
     fields: ['ImagesPost.aliases'],
@@ -431,7 +431,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     routes: ['PATCH /1.0/instances/{name}'],
   },
   file_symlinks: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'file_symlinks',
     routes: ['POST /1.0/instances/{name}/files'],
     fields: ['http.X-LXD-type'],
@@ -454,7 +454,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     routes: ['DELETE /1.0/storage-pools/{name}/volumes/{type}/{volume}'],
   },
   container_edit_metadata: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'container_edit_metadata',
     routes: [
       'GET /1.0/instances/{name}/metadata',
@@ -524,7 +524,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     routes: ['POST /1.0/storage-pools/{name}/volumes/{type}'],
   },
   resources: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'resources',
     routes: ['GET /1.0/resources', 'GET /1.0/storage-pools/{name}/resources'],
     fields: [
@@ -542,7 +542,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     routes: ['PATCH /1.0/instances/{name}'],
   },
   storage_api_volume_rename: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'storage_api_volume_rename',
     routes: ['POST /1.0/storage-pools/{name}/volumes/{type}/{volume}'],
     fields: ['StorageVolumePost.name'],
@@ -561,7 +561,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     routes: ['PATCH /1.0/instances/{name}'],
   },
   console: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'console',
     routes: ['POST /1.0/instances/{name}/console', 'GET /1.0/instances/{name}/console', 'DELETE /1.0/instances/{name}/console'],
     fields: ['InstanceConsolePost.width', 'InstanceConsolePost.height', 'operation.metadata.fds'],
@@ -617,13 +617,13 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     routes: ['PATCH /1.0/networks/{name}'],
   },
   file_get_symlink: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'file_get_symlink',
     routes: ['GET /1.0/instances/{name}/files'],
     fields: ['http.X-LXD-type'],
   },
   network_leases: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'network_leases',
     routes: ['GET /1.0/networks/{name}/leases'],
     fields: ['NetworkLease.hostname', 'NetworkLease.hwaddr', 'NetworkLease.address', 'NetworkLease.type'],
@@ -786,7 +786,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     routes: ['PATCH /1.0/instances/{name}'],
   },
   network_state: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'network_state',
     routes: ['GET /1.0/networks/{name}/state'],
     fields: ['NetworkState.addresses', 'NetworkState.counters', 'NetworkState.hwaddr', 'NetworkState.mtu', 'NetworkState.state', 'NetworkState.type'],
@@ -840,7 +840,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     routes: ['PATCH /1.0/networks/{name}'],
   },
   container_full: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'container_full',
     routes: ['GET /1.0/instances', 'GET /1.0/containers'],
     fields: ['InstanceFull.backups', 'InstanceFull.state', 'InstanceFull.snapshots'],
@@ -870,7 +870,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     routes: ['PATCH /1.0/instances/{name}'],
   },
   storage_api_volume_snapshots: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'storage_api_volume_snapshots',
     routes: [
       'GET /1.0/storage-pools/{name}/volumes/{type}/{volume}/snapshots',
@@ -896,7 +896,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     routes: ['PATCH /1.0/storage-pools/{name}/volumes/{type}/{volume}'],
   },
   projects: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'projects',
     keys: ['project:features.images', 'project:features.profiles', 'project:features.storage.volumes', 'project:features.networks'],
     routes: [
@@ -972,7 +972,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     routes: ['PATCH /1.0/instances/{name}'],
   },
   snapshot_expiry: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'snapshot_expiry',
     keys: ['instance:snapshots.expiry'],
     routes: ['PUT /1.0/instances/{name}/snapshots/{snapshot}', 'PATCH /1.0/instances/{name}'],
@@ -980,7 +980,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
   },
   container_backup_override_pool: { status: 'declared' },
   snapshot_expiry_creation: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'snapshot_expiry_creation',
     routes: ['POST /1.0/instances/{name}/snapshots'],
     fields: ['InstanceSnapshotsPost.expires_at'],
@@ -1145,7 +1145,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     ],
   },
   container_exec_user_group_cwd: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'container_exec_user_group_cwd',
     routes: ['POST /1.0/instances/{name}/exec'],
     fields: ['InstanceExecPost.user', 'InstanceExecPost.group', 'InstanceExecPost.cwd'],
@@ -1192,7 +1192,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     routes: ['PATCH /1.0'],
   },
   instances: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'instances',
     routes: [
       'GET /1.0/instances',
@@ -1373,13 +1373,13 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     routes: ['PATCH /1.0/instances/{name}'],
   },
   api_filtering: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'api_filtering',
     routes: ['GET /1.0/instances', 'GET /1.0/images'],
     fields: ['query.filter'],
   },
   instance_nic_network: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'instance_nic_network',
     keys: ['device nic:network'],
     routes: ['PATCH /1.0/instances/{name}'],
@@ -1638,7 +1638,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     fields: ['NetworkState.vlan', 'NetworkStateVLAN.lower_device', 'NetworkStateVLAN.vid'],
   },
   instance_nic_bridged_port_isolation: { status: 'declared' },
-  instance_bulk_state_change: { status: 'declared' },
+  instance_bulk_state_change: { status: 'implemented' },
   network_gvrp: { status: 'declared' },
   instance_pool_move: { status: 'declared' },
   gpu_sriov: {
@@ -1648,7 +1648,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     routes: ['PATCH /1.0/instances/{name}'],
   },
   pci_device_type: { status: 'declared' },
-  storage_volume_state: { status: 'declared' },
+  storage_volume_state: { status: 'implemented' },
   network_acl: { status: 'declared' },
   migration_stateful: {
     status: 'declared',
@@ -1691,9 +1691,9 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     ],
     routes: ['PATCH /1.0/instances/{name}'],
   },
-  project_usage: { status: 'declared' },
+  project_usage: { status: 'implemented' },
   network_bridge_acl: { status: 'declared' },
-  warnings: { status: 'declared' },
+  warnings: { status: 'implemented' },
   projects_restricted_backups_and_snapshots: { status: 'declared' },
   clustering_join_token: {
     status: 'declared',
@@ -1728,7 +1728,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     fields: ['ClusterCertificatePut.cluster_certificate', 'ClusterCertificatePut.cluster_certificate_key'],
   },
   storage_api_project: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'storage_api_project',
     routes: ['POST /1.0/storage-pools/{name}/volumes/{type}', 'POST /1.0/storage-pools/{name}/volumes/{type}/{volume}'],
     fields: ['StorageVolumeSource.project', 'StorageVolumePost.project'],
@@ -1778,7 +1778,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
       'InstanceStateNetworkCounters.packets_dropped_inbound',
     ],
   },
-  metrics: { status: 'declared' },
+  metrics: { status: 'implemented' },
   image_source_project: {
     status: 'declared',
     spec: 'image_source_project',
@@ -1802,7 +1802,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     fields: ['ClusterMember.roles'],
   },
   instance_all_projects: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'instance_all_projects',
     routes: ['GET /1.0/instances'],
     fields: ['query.all-projects', 'Instance.project'],
@@ -1814,7 +1814,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     keys: ['storage-pool ceph:ceph.rbd.du'],
     routes: ['PATCH /1.0/storage-pools/{name}'],
   },
-  instance_get_full: { status: 'declared' },
+  instance_get_full: { status: 'implemented' },
   qemu_metrics: {
     status: 'declared',
     spec: 'qemu_metrics',
@@ -1857,7 +1857,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
   storage_zfs_blocksize: { status: 'declared' },
   metrics_cpu_seconds: { status: 'declared' },
   instance_snapshot_never: { status: 'declared' },
-  certificate_token: { status: 'declared' },
+  certificate_token: { status: 'implemented' },
   instance_nic_routed_neighbor_probe: { status: 'declared' },
   event_hub: { status: 'declared' },
   agent_nic_config: { status: 'declared' },

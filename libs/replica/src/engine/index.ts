@@ -17,4 +17,3 @@ export { type EngineClock, loneTransport, type SubmitRequest, systemEngineClock,
 export { runEngineWorker } from './worker-host.js';
 export { Log, type LogOptions } from '../log/log.js';
 export { LogDamaged } from '../log/recover.js';
-export { NoSpace, type Disk, type DiskFile } from '../disk/disk.js';

@@ -17,6 +17,7 @@ import { Door } from './caller/door.js';
 import type { Phase } from './caller/phase.js';
 import { TrustStore } from './caller/trust-store.js';
 import { GatewayModule } from './gateway.module.js';
+import { Cors } from './listen/cors.js';
 import { HttpsListener, drain } from './listen/https-listener.js';
 import { serverOptions } from './listen/limits.js';
 import { routesOf, upgradesOf } from './listen/routes.js';
@@ -45,6 +46,8 @@ export interface GatewayContext {
   keyPair: KeyPair;
   /** Of core.https_address; '' or absent: no HTTPS until it is set. */
   httpsAddress?: string;
+  /** Of core.metrics_address; '' or absent: metrics have no listener of their own. */
+  metricsAddress?: string;
   /** The http wings' controllers. */
   controllers: (new (...args: never[]) => object)[];
   /** What they need beside the tokens of #http-kit. */
@@ -75,7 +78,11 @@ export async function startGateway(context: GatewayContext): Promise<RunningGate
   const adapter = new ApiAdapter(strays);
   const fastify = adapter.getInstance();
 
-  const gateway: Gateway = { listenHttps: (address) => https.listen(address), routes: () => routes };
+  const gateway: Gateway = {
+    listenHttps: (address) => https.listen(address),
+    listenMetrics: (address) => metrics.listen(address),
+    routes: () => routes,
+  };
   const app = await NestFactory.create<NestFastifyApplication>(GatewayModule.of(context, gateway), adapter, { logger: false, abortOnError: false });
   app.useGlobalGuards(new DoorGuard(door));
   app.useGlobalFilters(new FaultFilter(strays));
@@ -96,18 +103,24 @@ export async function startGateway(context: GatewayContext): Promise<RunningGate
     door,
   );
 
-  const handle: http.RequestListener = (request, response) => fastify.routing(request, response);
+  const cors = new Cors(context.replica);
+  const handle: http.RequestListener = (request, response) => {
+    if (request.headers.origin !== undefined && phase !== 'starting' && cors.answer(request, response)) return;
+    fastify.routing(request, response);
+  };
   const options: http.ServerOptions = { ...serverOptions, shouldUpgradeCallback: upgrades.wants };
   const prepare = (server: http.Server): void => {
     server.on('upgrade', upgrades.handle);
-    server.on('clientError', onClientError);
+    guarded(server);
   };
   const unix = http.createServer(options, handle);
   prepare(unix);
   const https = new HttpsListener({ ...context.keyPair, options, handle, prepare, log });
+  const metrics = new HttpsListener({ ...context.keyPair, options: serverOptions, handle: onlyMetrics(handle), prepare: guarded, log });
   const socketPath = join(context.stateDir, 'unix.socket');
   await listenUnix(unix, socketPath, context.socketGroup);
   await https.listen(context.httpsAddress ?? '');
+  await metrics.listen(context.metricsAddress ?? '');
 
   return {
     setPhase: (next) => (phase = next),
@@ -116,12 +129,25 @@ export async function startGateway(context: GatewayContext): Promise<RunningGate
     httpsPort: () => https.port,
     async close(graceMs = 2_000) {
       upgrades.close();
-      await Promise.all([https.close(graceMs), drain(unix, graceMs)]);
+      await Promise.all([https.close(graceMs), metrics.close(graceMs), drain(unix, graceMs)]);
       await app.close();
       trust[Symbol.dispose]();
       needTrust[Symbol.dispose]();
+      cors[Symbol.dispose]();
     },
   };
+}
+
+/** A path that the listener of metrics does not have becomes one that nobody has. */
+function onlyMetrics(handle: http.RequestListener): http.RequestListener {
+  return (request, response) => {
+    if (!/^\/(1\.0\/metrics)?(\?|$)/.test(request.url ?? '')) request.url = '/not-served-here';
+    handle(request, response);
+  };
+}
+
+function guarded(server: http.Server): void {
+  server.on('clientError', onClientError);
 }
 
 /** What is not HTTP gets one line and is cut; node's own answer would do as well, but would wait for a slow reader. */

@@ -6,6 +6,8 @@ export interface Gateway {
    * @throws Fault invalid when it cannot be bound; the old listener then stays
    */
   listenHttps(address: string): Promise<void>;
+  /** The same for the listener that serves metrics and nothing else. */
+  listenMetrics(address: string): Promise<void>;
   /** The routes that are served, for walking them. */
   routes(): readonly { method: string; path: string }[];
 }

@@ -43,6 +43,8 @@ export interface CallOptions {
   headers?: Record<string, string>;
   /** Over HTTPS with this certificate, or with none (`guest`); over the unix socket when absent. */
   as?: KeyPair | 'guest';
+  /** Of another listener than core.https_address's. */
+  port?: number;
 }
 
 /** A gateway on a socket of its own, over a replica in memory: for the specs of http wings. */
@@ -120,7 +122,7 @@ export class TestGateway implements AsyncDisposable {
     return pair;
   }
 
-  call(method: string, path: string, { body, headers = {}, as }: CallOptions = {}): Promise<TestReply> {
+  call(method: string, path: string, { body, headers = {}, as, port }: CallOptions = {}): Promise<TestReply> {
     const payload = body === undefined ? undefined : typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body);
     const options = {
       method,
@@ -133,7 +135,7 @@ export class TestGateway implements AsyncDisposable {
           ? http.request({ ...options, socketPath: this.running.socketPath })
           : https.request({
               ...options,
-              port: this.running.httpsPort(),
+              port: port ?? this.running.httpsPort(),
               rejectUnauthorized: false,
               agent: false,
               ...(as === 'guest' ? {} : { cert: as.certificate, key: as.key }),

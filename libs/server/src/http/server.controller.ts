@@ -14,13 +14,20 @@ const extensions = advertisedExtensions();
 export class ServerController {
   /** Changes go one after the other: what a member keeps of its own is not in the replica's order. */
   #turn: Promise<unknown> = Promise.resolve();
+  /** The keys that are addresses of this process, and how each listener moves. */
+  readonly #listeners: ReadonlyMap<string, (address: string) => Promise<void>>;
 
   constructor(
     @Inject(REPLICA) private readonly replica: Replica,
     @Inject(MEMBERS) private readonly members: Members,
     @Inject(SERVER) private readonly server: ServerInfo,
-    @Inject(GATEWAY) private readonly gateway: Gateway,
-  ) {}
+    @Inject(GATEWAY) gateway: Gateway,
+  ) {
+    this.#listeners = new Map([
+      ['core.https_address', (address: string) => gateway.listenHttps(address)],
+      ['core.metrics_address', (address: string) => gateway.listenMetrics(address)],
+    ]);
+  }
 
   @Route('GET', '/', { access: 'guest', always: true })
   versions(): Reply {
@@ -92,14 +99,19 @@ export class ServerController {
       const { would } = await this.replica.dryRun(changeServerConfig, payload, submitOptions(request));
       return reply.dryRun([...would, ...memberEffects(member, next)]);
     }
-    const [before, after] = [member['core.https_address'] ?? '', next['core.https_address'] ?? ''];
     // First what can fail outside the database: an address that cannot be bound leaves nothing changed.
-    if (after !== before) await this.gateway.listenHttps(after);
+    const moved: { back: () => Promise<void> }[] = [];
     try {
+      for (const [key, listen] of this.#listeners) {
+        const [before, after] = [member[key] ?? '', next[key] ?? ''];
+        if (after === before) continue;
+        await listen(after);
+        moved.push({ back: () => listen(before) });
+      }
       await this.replica.submit(changeServerConfig, payload, submitOptions(request));
       await agent.setConfig({ config: next }, callContext(request));
     } catch (error) {
-      if (after !== before) await this.gateway.listenHttps(before);
+      for (const { back } of moved.reverse()) await back();
       throw error;
     }
     return reply.empty();

@@ -106,6 +106,45 @@ describe('core.https_address', () => {
   });
 });
 
+describe('core.metrics_address', () => {
+  it('serves the metrics and nothing else', async () => {
+    await configured({ 'core.https_address': '127.0.0.1:0', 'core.metrics_authentication': 'false' });
+    const taken = await configured({ 'core.metrics_address': `127.0.0.1:${gateway.running.httpsPort()!}` });
+    expect(taken.body.error).toContain('EADDRINUSE');
+    const probe = createServer().listen(0, '127.0.0.1');
+    await new Promise((resolve) => probe.once('listening', resolve));
+    const { port } = probe.address() as { port: number };
+    await new Promise((resolve) => probe.close(resolve));
+    expect((await configured({ 'core.metrics_address': `127.0.0.1:${port}` })).status).toBe(200);
+    const at = (path: string): Promise<TestReply> => call('GET', path, { as: 'guest', port });
+    expect(await at('/1.0/metrics')).toMatchObject({ status: 200, text: expect.stringContaining('muster_uptime_seconds') });
+    expect((await at('/1.0')).status).toBe(404);
+    await configured({}, 'PUT');
+  });
+});
+
+describe('core.https_allowed_*', () => {
+  it('says to browsers what they may do, and answers their preflight', async () => {
+    const headers = { origin: 'https://ui.example' };
+    expect((await call('GET', '/1.0', { headers })).headers['access-control-allow-origin']).toBeUndefined();
+    await configured({
+      'core.https_allowed_origin': 'https://ui.example',
+      'core.https_allowed_methods': 'GET',
+      'core.https_allowed_credentials': 'true',
+    });
+    const preflight = await call('OPTIONS', '/1.0/profiles', { headers });
+    expect({ status: preflight.status, ...preflight.headers }).toMatchObject({
+      status: 200,
+      'access-control-allow-origin': 'https://ui.example',
+      'access-control-allow-methods': 'GET',
+      'access-control-allow-credentials': 'true',
+    });
+    expect((await call('GET', '/1.0', { headers })).headers['access-control-allow-origin']).toBe('https://ui.example');
+    expect((await call('GET', '/1.0')).headers['access-control-allow-origin']).toBeUndefined();
+    await configured({}, 'PUT');
+  });
+});
+
 describe('GET /1.0', () => {
   it('tells a guest nothing of the machine, and gives it no ETag', async () => {
     await configured({ 'core.https_address': '127.0.0.1:0' });

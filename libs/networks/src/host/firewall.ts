@@ -36,8 +36,21 @@ export class Firewall {
     await this.#apply(this.#emptied('bridge', portChains(label)));
   }
 
+  /** Drops what comes from an interface beyond a rate: for kernels whose `tc` cannot police. */
+  async setRate(label: string, link: string, bytesPerSecond: number): Promise<void> {
+    await this.#apply([
+      ...this.#emptied('netdev', [`rate.${label}`]),
+      `add chain netdev ${this.table} rate.${label} { type filter hook ingress device "${link}" priority 0; policy accept; }`,
+      `add rule netdev ${this.table} rate.${label} limit rate over ${bytesPerSecond} bytes/second burst 1024 kbytes drop`,
+    ]);
+  }
+
+  async removeRate(label: string): Promise<void> {
+    await this.#apply(this.#emptied('netdev', [`rate.${label}`]));
+  }
+
   /** Labels of networks and ports that have chains, for finding what was left behind. */
-  async labels(family: 'inet' | 'bridge'): Promise<Set<string>> {
+  async labels(family: 'inet' | 'bridge' | 'netdev'): Promise<Set<string>> {
     const result = await run('nft', ['-j', 'list', 'chains', family], { timeoutMs: 10_000, outputMaxBytes: 16 << 20 });
     if (result.code !== 0) return new Set();
     const { nftables } = JSON.parse(result.stdout.toString('utf8')) as { nftables: { chain?: { table: string; name: string } }[] };
@@ -53,7 +66,7 @@ export class Firewall {
   }
 
   /** Lines after which these chains are not there, whether they were or not. */
-  #emptied(family: 'inet' | 'bridge', chains: readonly string[]): string[] {
+  #emptied(family: 'inet' | 'bridge' | 'netdev', chains: readonly string[]): string[] {
     return [
       `add table ${family} ${this.table}`,
       ...chains.flatMap((chain) => [

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { isTrue } from '#config-keys';
 import { deleteLink, ip, linkExists, run, runOk } from '#host-kit';
 import { fault, Undo } from '#kit';
@@ -8,9 +7,9 @@ import { splitList, type ManagedNetwork } from '#networks/model';
 import { effectiveNic, liveKeysOf, nicKeys } from '../../model/index.js';
 import type { Device, DeviceDriver, DeviceOwner, PreparedDevice } from '../device-driver.js';
 import { allowedSources, filterRules, isFiltered } from './filters.js';
-import { setLimits } from './limits.js';
-import { randomLinkName } from './names.js';
-import { addRoutes, removeRoutes, routesOf } from './routes.js';
+import { clearLimits, isLimited, setLimits } from './limits.js';
+import { nicLabel, randomLinkName } from './names.js';
+import { addRoutes, removeRoutes, routesOf, routeWords } from './routes.js';
 import { makeVethPair, moveIntoContainer, nicAlias, nicIndex, physicalLines, type VethPair } from './veth.js';
 
 /** Where a nic is plugged in: a bridge of the host, and the managed network that it belongs to, if one does. */
@@ -48,8 +47,11 @@ export class BridgedNicDriver implements DeviceDriver {
 
   async detach(owner: DeviceOwner, name: string, device: Device): Promise<void> {
     const nic = effectiveNic(name, device, owner.config);
-    await this.#firewall.removePort(portLabel(owner, name));
-    if (nic['host_name']) await deleteLink(nic['host_name']);
+    if (isFiltered(nic)) await this.#firewall.removePort(nicLabel(owner, name));
+    if (nic['host_name']) {
+      if (isLimited(nic)) await clearLimits(this.#firewall, nicLabel(owner, name), nic['host_name'], nic);
+      await deleteLink(nic['host_name']);
+    }
     const plug = this.#find(nic);
     if (plug) await removeRoutes(plug.bridge, routesOf(nic));
     await owner.setVolatile({ host_name: '' });
@@ -61,6 +63,7 @@ export class BridgedNicDriver implements DeviceDriver {
     if (!host || !linkExists(host)) throw fault.conflict(`Nic "${name}" is not plugged in`);
     const plug = this.#plug(nic);
     await this.#filter(owner, name, nic, plug, host);
+    if (isFiltered(old) && !isFiltered(nic)) await this.#firewall.removePort(nicLabel(owner, name));
     const [oldRoutes, routes] = [routesOf(old), routesOf(nic)];
     await removeRoutes(
       plug.bridge,
@@ -70,7 +73,7 @@ export class BridgedNicDriver implements DeviceDriver {
       plug.bridge,
       routes.filter((route) => !oldRoutes.includes(route)),
     );
-    await setLimits(host, nic);
+    await setLimits(this.#firewall, nicLabel(owner, name), host, nic, old);
     // Seeing its cable pulled, the instance asks for its new address.
     if (old['ipv6.address'] !== nic['ipv6.address']) {
       await ip(['link', 'set', 'dev', host, 'down']);
@@ -102,16 +105,18 @@ export class BridgedNicDriver implements DeviceDriver {
     // The host has no business on this wire: the bridge has its address.
     setSysctl(`net/ipv6/conf/${host}/disable_ipv6`, '1');
     setSysctl(`net/ipv6/conf/${host}/accept_ra`, '0');
-    undo.add('filters', () => this.#firewall.removePort(portLabel(owner, name)));
+    const label = nicLabel(owner, name);
+    if (isFiltered(nic)) undo.add('filters', () => this.#firewall.removePort(label));
     await this.#filter(owner, name, nic, plug, host);
-    await ipBatch([['link', 'set', 'dev', host, 'master', plug.bridge]], `Could not plug nic "${name}" into "${plug.bridge}"`);
-    if (isTrue(nic['security.port_isolation'])) await ip(['link', 'set', 'dev', host, 'type', 'bridge_slave', 'isolated', 'on']);
+    undo.add('limits', () => clearLimits(this.#firewall, label, host, nic));
+    await setLimits(this.#firewall, label, host, nic);
+    // Routes of a link that is down are refused, and one that is up without its VLANs leaks: up comes last.
+    const isolated = isTrue(nic['security.port_isolation']) ? [['link', 'set', 'dev', host, 'type', 'bridge_slave', 'isolated', 'on']] : [];
+    await ipBatch([['link', 'set', 'dev', host, 'master', plug.bridge], ...isolated], `Could not plug nic "${name}" into "${plug.bridge}"`);
     await this.#setVlans(plug.bridge, host, nic);
-    await setLimits(host, nic);
-    await ip(['link', 'set', 'dev', host, 'up']);
     const routes = routesOf(nic);
     undo.add('routes', () => removeRoutes(plug.bridge, routes));
-    await addRoutes(plug.bridge, routes);
+    await ipBatch([['link', 'set', 'dev', host, 'up'], ...routes.map((route) => routeWords(plug.bridge, route))]);
     undo.drop();
     return pair;
   }
@@ -149,9 +154,9 @@ export class BridgedNicDriver implements DeviceDriver {
 
   async #filter(owner: DeviceOwner, name: string, nic: Device, plug: Plug, host: string): Promise<void> {
     const addresses = plug.managed ? await this.#promise(owner, name, nic, plug.managed) : {};
-    if (!isFiltered(nic)) return this.#firewall.removePort(portLabel(owner, name));
+    if (!isFiltered(nic)) return;
     if (!nic['hwaddr']) throw fault.internal('Failed to set network filters: require hwaddr defined');
-    await this.#firewall.setPort(portLabel(owner, name), filterRules(host, nic['hwaddr'], allowedSources(nic, addresses)));
+    await this.#firewall.setPort(nicLabel(owner, name), filterRules(host, nic['hwaddr'], allowedSources(nic, addresses)));
   }
 
   async #setVlans(bridge: string, host: string, nic: Device): Promise<void> {
@@ -168,6 +173,3 @@ export class BridgedNicDriver implements DeviceDriver {
     for (const range of tagged) await vlan('add', 'dev', host, 'vid', range);
   }
 }
-
-/** Names of chains may hold few characters, names of devices many. */
-const portLabel = (owner: DeviceOwner, name: string): string => `i${owner.id}.${createHash('sha256').update(name).digest('hex').slice(0, 12)}`;

@@ -1,18 +1,23 @@
-import { deleteLink, ip, linkExists } from '#host-kit';
+import { deleteLink, linkExists } from '#host-kit';
 import { fault, Undo } from '#kit';
 import type { HostContext } from '#members';
+import { Firewall, ipBatch } from '#networks/host';
 import { effectiveNic, liveKeysOf, nicKeys } from '../../model/index.js';
 import type { Device, DeviceDriver, DeviceOwner, PreparedDevice } from '../device-driver.js';
-import { setLimits } from './limits.js';
-import { randomLinkName } from './names.js';
-import { addRoutes, removeRoutes, routesOf } from './routes.js';
+import { clearLimits, isLimited, setLimits } from './limits.js';
+import { nicLabel, randomLinkName } from './names.js';
+import { addRoutes, removeRoutes, routesOf, routeWords } from './routes.js';
 import { makeVethPair, moveIntoContainer, nicAlias, nicIndex, physicalLines, type VethPair } from './veth.js';
 
 /** A veth pair between instance and host, with whatever routes; the rest is the administrator's. */
 export class PointToPointNicDriver implements DeviceDriver {
   readonly liveKeys = liveKeysOf(nicKeys.p2p);
 
-  constructor(private readonly context: HostContext) {}
+  readonly #firewall: Firewall;
+
+  constructor(private readonly context: HostContext) {
+    this.#firewall = new Firewall(context.naming.nftTable);
+  }
 
   async prepare(owner: DeviceOwner, name: string, device: Device): Promise<PreparedDevice> {
     const nic = effectiveNic(name, device, owner.config);
@@ -31,7 +36,10 @@ export class PointToPointNicDriver implements DeviceDriver {
 
   async detach(owner: DeviceOwner, name: string, device: Device): Promise<void> {
     const host = effectiveNic(name, device, owner.config)['host_name'];
-    if (host) await deleteLink(host);
+    if (host) {
+      if (isLimited(device)) await clearLimits(this.#firewall, nicLabel(owner, name), host, device);
+      await deleteLink(host);
+    }
     await owner.setVolatile({ host_name: '' });
   }
 
@@ -47,7 +55,7 @@ export class PointToPointNicDriver implements DeviceDriver {
       host,
       routes.filter((route) => !oldRoutes.includes(route)),
     );
-    await setLimits(host, after);
+    await setLimits(this.#firewall, nicLabel(owner, name), host, after, before);
   }
 
   async #make(owner: DeviceOwner, name: string, nic: Record<string, string>): Promise<VethPair> {
@@ -57,9 +65,10 @@ export class PointToPointNicDriver implements DeviceDriver {
     undo.add('host_name', () => owner.setVolatile({ host_name: '' }));
     const pair = await makeVethPair(host, nicAlias(this.context, owner, name), { hwaddr: nic['hwaddr'], mtu: nic['mtu'] });
     undo.add('veth', () => deleteLink(host));
-    await ip(['link', 'set', 'dev', host, 'up']);
-    await setLimits(host, nic);
-    await addRoutes(host, routesOf(nic));
+    const label = nicLabel(owner, name);
+    undo.add('limits', () => clearLimits(this.#firewall, label, host, nic));
+    await setLimits(this.#firewall, label, host, nic);
+    await ipBatch([['link', 'set', 'dev', host, 'up'], ...routesOf(nic).map((route) => routeWords(host, route))]);
     undo.drop();
     return pair;
   }

@@ -6,10 +6,12 @@ import type { Device } from '../device-driver.js';
 export const routesOf = (device: Device): string[] =>
   ['ipv4.routes', 'ipv6.routes', 'ipv4.routes.external', 'ipv6.routes.external'].flatMap((key) => splitList(device[key]));
 
-/** Protocol `boot`, so that they are told from those of the network itself, which are `static`. */
+/** The `ip` command that adds one. Protocol `boot`, so that they are told from those of the network itself, which are `static`. */
+export const routeWords = (link: string, route: string): string[] => ['route', 'add', route, 'dev', link, 'proto', 'boot'];
+
 export const addRoutes = (link: string, routes: readonly string[]): Promise<void> =>
   ipBatch(
-    routes.map((route) => ['route', 'add', route, 'dev', link, 'proto', 'boot']),
+    routes.map((route) => routeWords(link, route)),
     'Could not add the routes of a nic',
   );
 

@@ -65,7 +65,7 @@ export class Rig {
     for (const name of this.#containers) await this.stop(name);
     await this.networks.shutdown();
     await run('nft', ['-f', '-'], {
-      input: ['inet', 'bridge'].map((family) => `add table ${family} ${this.table}\ndelete table ${family} ${this.table}\n`).join(''),
+      input: ['inet', 'bridge', 'netdev'].map((family) => `add table ${family} ${this.table}\ndelete table ${family} ${this.table}\n`).join(''),
     });
     await this.replica.close();
     rmSync(this.stateDir, { recursive: true, force: true });

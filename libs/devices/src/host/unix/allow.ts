@@ -1,0 +1,24 @@
+import { Cgroup, detectCgroups, runOk } from '#host-kit';
+import type { HostContext } from '#members';
+import type { DeviceOwner } from '../device-driver.js';
+
+/** Key and value of LXC's configuration that allow a device from the start. */
+export function allowLine(rule: string): [string, string] {
+  const v1 = detectCgroups().controllers.has('devices');
+  return [v1 ? 'lxc.cgroup.devices.allow' : 'lxc.cgroup2.devices.allow', rule];
+}
+
+/**
+ * Lets a running container use a device, or no longer. Version 1 has a file for it; version 2 a program in the kernel, which only the container's monitor
+ * can change.
+ */
+export async function setAllowed(context: HostContext, owner: DeviceOwner, rule: string, allowed: boolean): Promise<void> {
+  const lxc = context.naming.lxc(owner.project, owner.name);
+  const key = allowed ? 'devices.allow' : 'devices.deny';
+  const layout = detectCgroups();
+  if (layout.controllers.has('devices')) return new Cgroup(layout, `lxc.payload.${lxc}`).write('devices', key, rule);
+  await runOk('lxc-cgroup', [...(owner.lxcPath ? ['-P', owner.lxcPath] : []), '-n', lxc, key, rule], {
+    failure: 'Could not change which devices the instance may use',
+    timeoutMs: 10_000,
+  });
+}

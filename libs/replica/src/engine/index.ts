@@ -7,6 +7,7 @@ export { createBaseTables } from '../sqlite/base-tables.js';
 export { connectFile, memoryDatabase } from '../sqlite/connect.js';
 export { pendingMigrations, runMigration } from '../sqlite/migrate.js';
 export { Shapes } from '../sqlite/schema.js';
+export { schemaBreaches } from '../sqlite/schema-rules.js';
 export { SqlOn, StatementCache } from '../sqlite/statements.js';
 export { Capture } from './capture.js';
 export type { EngineFace } from './face.js';

@@ -1,5 +1,6 @@
 import { Metadata, type ServiceError, type StatusObject, status } from '@grpc/grpc-js';
 import { Fault, type FaultKind, faultKinds } from '#kit';
+import { cancelled, notServed, timedOut } from './call-faults.js';
 
 /** The nearest word of gRPC for each kind. The kind itself travels too: several kinds share a word. */
 const codes: Record<FaultKind, status> = {
@@ -55,8 +56,3 @@ export function faultFromError(error: ServiceError): Fault {
       return Fault.from(error);
   }
 }
-
-/** The same sentences whichever the adapter. */
-export const timedOut = (cause?: unknown): Fault => new Fault('unavailable', 'Service did not answer in time', { cause, retryAfterS: 1 });
-export const cancelled = (cause?: unknown): Fault => new Fault('unavailable', 'Request was cancelled', { cause });
-export const notServed = (cause?: unknown): Fault => new Fault('unavailable', 'Service is not running', { cause, retryAfterS: 1 });

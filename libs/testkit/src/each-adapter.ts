@@ -1,7 +1,8 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { DirectMembers, type Members, SplitMembers } from '#members';
+import { DirectMembers, type Members } from '#members';
+import { SplitMembers } from '#members/split';
 
 export interface AdapterPair extends AsyncDisposable {
   /** What the http wings have. */

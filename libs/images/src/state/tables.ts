@@ -1,5 +1,4 @@
-import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
-import type { Migration } from '#replica/state';
+import { Column, Entity, Index, PrimaryColumn, type Migration } from '#replica/state';
 
 @Entity('images')
 @Index('images_project_fingerprint', ['project', 'fingerprint'], { unique: true })

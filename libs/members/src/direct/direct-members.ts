@@ -2,7 +2,7 @@ import { Fault } from '#kit';
 import { InvariantBroken } from '#kit/assert';
 import type { Calls, Members, ServiceDefinition } from '../calls.js';
 import type { CallContext } from '../context.js';
-import { cancelled, notServed, timedOut } from '../fault-rpc.js';
+import { cancelled, notServed, timedOut } from '../call-faults.js';
 import { frozenMessage } from '../plain-data.js';
 import { type Handler, Services } from '../services.js';
 import type { Streams } from '../streams.js';

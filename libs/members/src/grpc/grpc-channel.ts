@@ -1,7 +1,8 @@
 import { type ChannelOptions, Client, credentials } from '@grpc/grpc-js';
 import type { ServiceDefinition } from '../calls.js';
 import type { CallContext } from '../context.js';
-import { cancelled, faultFromError } from '../fault-rpc.js';
+import { cancelled } from '../call-faults.js';
+import { faultFromError } from '../fault-rpc.js';
 import { contextToMetadata } from './context-metadata.js';
 
 /** A request body of the API holds at most 16 MiB; around it stands little. */

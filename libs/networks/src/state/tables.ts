@@ -1,6 +1,5 @@
-import { Column, Entity, PrimaryColumn } from 'typeorm';
 import type { ConfigMap } from '#api-contract';
-import type { Migration } from '#replica/state';
+import { Column, Entity, PrimaryColumn, type Migration } from '#replica/state';
 import type { NetworkStatus } from '../model/index.js';
 
 @Entity('networks')

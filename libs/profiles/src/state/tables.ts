@@ -1,6 +1,5 @@
-import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 import type { DevicesMap } from '#api-contract';
-import type { Migration } from '#replica/state';
+import { Column, Entity, Index, PrimaryColumn, type Migration } from '#replica/state';
 
 @Entity('profiles')
 @Index('profiles_project_name', ['project', 'name'], { unique: true })

@@ -1,5 +1,4 @@
-import { Column, Entity, PrimaryColumn } from 'typeorm';
-import type { Migration } from '#replica/state';
+import { Column, Entity, PrimaryColumn, type Migration } from '#replica/state';
 
 @Entity('projects')
 export class ProjectRow {

@@ -1,5 +1,4 @@
-import { Column, Entity, PrimaryColumn } from 'typeorm';
-import type { Migration } from '#replica/state';
+import { Column, Entity, PrimaryColumn, type Migration } from '#replica/state';
 
 /** Global keys only: those of scope 'member' are in each member's local.db. */
 @Entity('server_config')

@@ -1,5 +1,4 @@
-import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
-import type { Migration } from '#replica/state';
+import { Column, Entity, Index, PrimaryColumn, type Migration } from '#replica/state';
 import type { ContentType, VolumeType } from '../model/index.js';
 
 /** pending: defined, or being made; removing: no new volumes, its data is going. */

@@ -1,5 +1,4 @@
-import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
-import type { Migration } from '#replica/state';
+import { Column, Entity, Index, PrimaryColumn, type Migration } from '#replica/state';
 
 /** One warning about one thing on one member; said again it counts up. */
 @Entity('warnings')

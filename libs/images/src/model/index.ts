@@ -2,3 +2,4 @@ export * from './architectures.js';
 export * from './fingerprints.js';
 export * from './metadata.js';
 export * from './upload.js';
+export * from './multipart-body.js';

@@ -1,4 +1,4 @@
-import { Undo, fault, parseSize } from '#kit';
+import { KeyedLocks, Undo, fault, parseSize } from '#kit';
 import type { CallContext, HostContext } from '#members';
 import { internalIdentity } from '#replica/state';
 import { type DriverCapabilities, driverDescription, instanceLinkPath, nameOnDisk, volumeKey, type VolumeRef } from '../model/index.js';
@@ -8,7 +8,6 @@ import { copyTree, type CopyOptions } from './files.js';
 import { ImageCache, imageVolume } from './image-cache.js';
 import { InstanceLinks } from './instance-links.js';
 import type { Intents } from './intents.js';
-import { KeyedLocks } from './keyed-locks.js';
 import type { Pools } from './pools.js';
 import type { MountedVolume, StorageHost, VolumeSource } from './storage-host.js';
 

@@ -1,9 +1,8 @@
-import { Undo } from '#kit';
+import { KeyedLocks, Undo } from '#kit';
 import type { CallContext, HostContext } from '#members';
 import type { SubmitOptions } from '#replica';
 import * as state from '../state/index.js';
 import type { Intents } from './intents.js';
-import { KeyedLocks } from './keyed-locks.js';
 import type { Pools } from './pools.js';
 
 export interface NewPool {

@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, rmdirSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isTrue } from '#config-keys';
-import { detach as detachMount, listMounts, mountAt, mountFilesystem, supportsIdmappedMounts, toHost, UserNamespace } from '#host-kit';
+import { detach as detachMount, listMounts, mountAt, mountFilesystem, supportsIdmappedMounts, UserNamespace } from '#host-kit';
 import { fault, parseSize, Undo } from '#kit';
 import type { HostContext } from '#members';
 import { effectiveProject } from '#projects/state';
@@ -67,7 +67,6 @@ export class DiskDriver implements DeviceDriver {
       recursive: isTrue(device['recursive']),
       readonly: isTrue(device['readonly']),
       idmapped: source.idmapped,
-      owner: owner.idmap && { uid: toHost(owner.idmap, 'uid', 0) ?? 0, gid: toHost(owner.idmap, 'gid', 0) ?? 0 },
     });
     undo.add('mount', () => unmountFrom(owner.pid!, relativePath(device['path']!)));
     await this.#throttle(owner, name, device);

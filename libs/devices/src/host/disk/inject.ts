@@ -1,38 +1,23 @@
-import { ejectMount, injectMount, listMounts, RootDir, type InjectOptions, type Owner } from '#host-kit';
-
-const rootOf = (pid: number): RootDir => RootDir.open(`/proc/${pid}/root`);
+import { ejectMount, injectMount, type InjectOptions } from '#host-kit';
+import { Fault } from '#kit';
+import { makeMountpoint } from './mountpoint.js';
 
 /**
  * Mounts something of the host into a running container. The place is made if need be, as the container's root would have; no symlink of the
  * container leads anywhere else.
  * @param target relative to the root
  */
-export async function mountInto(
-  pid: number,
-  source: string,
-  target: string,
-  options: InjectOptions & { file: boolean; owner?: Owner },
-): Promise<void> {
-  {
-    using root = rootOf(pid);
-    const slash = target.lastIndexOf('/');
-    if (options.file) {
-      if (slash > 0) root.makeDirectories(target.slice(0, slash), 0o755, options.owner);
-      if (!root.exists(target)) {
-        using _ = root.openForWriting(target, { mode: 0o644, owner: options.owner });
-      }
-    } else root.makeDirectories(target, 0o755, options.owner);
-  }
+export async function mountInto(pid: number, source: string, target: string, options: InjectOptions & { file: boolean }): Promise<void> {
+  await makeMountpoint(pid, target, options.file);
   await injectMount(pid, source, `/${target}`, options);
 }
 
-/** Takes it out again; not mounted is success. */
+/** Takes it out again; not mounted, or a container that ended, is success. The path may lead over symlinks (/var/run), so that only trying tells. */
 export async function unmountFrom(pid: number, target: string): Promise<void> {
-  let mounted: boolean;
   try {
-    mounted = listMounts(pid).some((entry) => entry.target === `/${target}`);
-  } catch {
-    return; // The container ended.
+    await ejectMount(pid, `/${target}`);
+  } catch (error) {
+    const { detail } = Fault.from(error);
+    if (!/umount: (Invalid argument|No such file or directory)|namespace: /.test(detail ?? '')) throw error;
   }
-  if (mounted) await ejectMount(pid, `/${target}`);
 }

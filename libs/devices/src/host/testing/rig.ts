@@ -10,6 +10,7 @@ import { createNetwork, network, networkOn, networksState } from '#networks/stat
 import type { ManagedNetwork } from '#networks/model';
 import { projectsState } from '#projects/state';
 import { internalIdentity } from '#replica/state';
+import { storageState } from '#storage/state';
 import { MemoryReplica } from '#testkit';
 import type { DeviceOwner, PreparedDevice } from '../device-driver.js';
 
@@ -26,10 +27,10 @@ export class Rig {
   networks: NetworksAgent;
   readonly #containers = new Set<string>();
 
-  async open(config: Record<string, string> = {}): Promise<this> {
+  async open(config: Record<string, string> = {}, withNetwork = true): Promise<this> {
     // Roots of unprivileged containers are looked up by ids that nobody has.
     chmodSync(this.stateDir, 0o711);
-    this.replica = await MemoryReplica.open({ wings: [projectsState, networksState] });
+    this.replica = await MemoryReplica.open({ wings: [projectsState, networksState, storageState] });
     this.context = {
       replica: this.replica,
       members: new DirectMembers({ checked: true, memberName: () => 'none' }),
@@ -39,6 +40,7 @@ export class Rig {
       log: silent,
     } as unknown as HostContext;
     this.networks = new NetworksAgent(this.context);
+    if (!withNetwork) return this;
     const payload = {
       project: 'default',
       name: this.bridge,

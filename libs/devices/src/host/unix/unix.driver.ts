@@ -50,7 +50,7 @@ export class UnixDriver implements DeviceDriver {
 
   async attach(owner: DeviceOwner, name: string, device: Device): Promise<void> {
     await using undo = new Undo(this.context.log);
-    undo.add('device', () => this.detach(owner, name, device));
+    undo.add('device', () => this.detach(owner, name));
     for (const spec of this.#specs(owner, device)) await this.#give(owner, name, spec);
     this.#follow(owner, name, device);
     undo.drop();
@@ -79,7 +79,7 @@ export class UnixDriver implements DeviceDriver {
   async #give(owner: DeviceOwner, name: string, spec: NodeSpec): Promise<void> {
     const path = this.#makeNode(owner, name, spec);
     await setAllowed(this.context, owner, deviceRule(spec), true);
-    await mountInto(owner.pid!, path, spec.target, { file: true, owner: spec.owner });
+    await mountInto(owner.pid!, path, spec.target, { file: true });
   }
 
   /** Out of the container; another device that gives the same node keeps its right to it. */

@@ -75,7 +75,7 @@ function place(file) {
 
 function objection(file, wanted) {
   const from = place(file);
-  const isTest = /\.(spec|sim|it)\.ts$/.test(file) || from.lib === 'testkit';
+  const isTest = /\.(spec|sim|it)\.ts$|\/testing\//.test(file) || from.lib === 'testkit';
   if (wanted === '#testkit') return isTest ? undefined : 'only specs and simulations may import testkit';
   if (from.app) {
     if (wanted.startsWith('#apps/') && from.app !== 'muster' && !isTest) return 'only apps/muster puts apps together';

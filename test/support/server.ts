@@ -1,9 +1,10 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Api } from './api.js';
+import { root } from './root.js';
 
 export interface Run {
   code: number;
@@ -11,7 +12,6 @@ export interface Run {
   stderr: string;
 }
 
-const root = new URL('../..', import.meta.url).pathname;
 /** Below /var/tmp: every directory above a container's root must let its mapped root pass. */
 const base = '/var/tmp';
 
@@ -25,18 +25,23 @@ export class Server implements AsyncDisposable {
   readonly bridge: string;
   #daemon: ChildProcess | undefined;
 
-  private constructor(readonly dir: string) {
+  private constructor(
+    readonly dir: string,
+    /** Muster, or a real LXD. */
+    readonly kind: 'muster' | 'lxd',
+    private readonly environment: Record<string, string>,
+  ) {
     this.api = new Api(join(dir, 'unix.socket'));
     this.bridge = `t${createHash('sha256').update(dir).digest('hex').slice(0, 8)}`;
   }
 
-  static readonly isLxd = process.env.MUSTER_CONFORMANCE_SERVER === 'lxd';
-
-  static async start(): Promise<Server> {
-    const server = new Server(mkdtempSync(join(base, 'muster-test-')));
+  static async start({
+    kind = process.env.MUSTER_CONFORMANCE_SERVER === 'lxd' ? 'lxd' : 'muster',
+    environment = {},
+  }: { kind?: 'muster' | 'lxd'; environment?: Record<string, string> } = {}): Promise<Server> {
+    const server = new Server(mkdtempSync(join(base, 'muster-test-')), kind, environment);
     mkdirSync(join(server.dir, 'client'), { mode: 0o700 });
-    const { chmod } = await import('node:fs/promises');
-    await chmod(server.dir, 0o711);
+    chmodSync(server.dir, 0o711);
     await server.boot();
     return server;
   }
@@ -52,11 +57,12 @@ export class Server implements AsyncDisposable {
   /** Starts the daemon on the directory, for the first time or again; resolves when it serves. */
   async boot(): Promise<void> {
     const log = openSync(join(this.dir, 'test.log'), 'a');
-    const [program, args] = Server.isLxd
-      ? ['/usr/bin/lxd', ['--logfile', join(this.dir, 'lxd.log')]]
-      : [join(root, 'bin/muster'), ['--logfile', join(this.dir, 'daemon.log'), '--verbose']];
+    const [program, args] =
+      this.kind === 'lxd'
+        ? ['/usr/bin/lxd', ['--logfile', join(this.dir, 'lxd.log')]]
+        : [join(root, 'bin/muster'), ['--logfile', join(this.dir, 'daemon.log'), '--verbose']];
     this.#daemon = spawn(program, args, {
-      env: { ...process.env, LXD_DIR: this.dir, MUSTER_DIR: this.dir },
+      env: { ...process.env, ...this.environment, LXD_DIR: this.dir, MUSTER_DIR: this.dir },
       stdio: ['ignore', log, log],
       detached: true,
     });

@@ -2,7 +2,7 @@ import { Fault, fault } from '#kit';
 import { parse } from '../codec/changeset.js';
 import { describe, type TableShape } from '../codec/describe.js';
 import type { Command } from '../state/command.js';
-import { type Capture, type Captured, CHANGESET_BYTES_MAX } from './capture.js';
+import { type Capture, CaptureBroken, type Captured, CHANGESET_BYTES_MAX } from './capture.js';
 import type { CommandRecord } from './entry.js';
 import { toWire } from './fault-wire.js';
 import type { Fifo, Waiting } from './fifo.js';
@@ -60,7 +60,7 @@ export function takeBatch(fifo: Fifo): Waiting[] {
 
 /**
  * Runs the commands one after the other in one transaction that is rolled back at the end. What did not fit in the batch's time or size is
- * given back in `rest`. @throws only for broken invariants
+ * given back in `rest`. @throws Spoilt
  */
 export async function captureBatch(items: readonly Waiting[], context: BatchContext): Promise<CapturedBatch & { readonly rest: readonly Waiting[] }> {
   const { capture, monotonicMs } = context;
@@ -90,16 +90,20 @@ export async function captureBatch(items: readonly Waiting[], context: BatchCont
   return { ...sorted(outcomes), rest: items.slice(next) };
 }
 
-/** Commands whose promises came up after their end. They are failed, and the batch is taken again without them. */
-export class Floated extends Error {
-  constructor(readonly items: readonly Waiting[]) {
-    super('a promise of a handler was not awaited');
+/** Commands that spoilt the batch: their promises came up after their end, or they broke its transactions. It is taken again without them. */
+export class Spoilt extends Error {
+  constructor(
+    readonly items: readonly Waiting[],
+    why: string,
+  ) {
+    super(why);
+    this.name = 'Spoilt';
   }
 }
 
 function sorted(outcomes: readonly Outcome[]): CapturedBatch {
   const floated = outcomes.filter(({ captured }) => captured?.floated()).map(({ item }) => item);
-  if (floated.length > 0) throw new Floated(floated);
+  if (floated.length > 0) throw new Spoilt(floated, 'a promise of the handler was not awaited');
   const writing = outcomes.flatMap(({ item, captured, answer }) => (captured && !answer ? [{ item, captured }] : []));
   return {
     commands: writing.map(({ item }) => item),
@@ -137,6 +141,7 @@ async function one(item: Waiting, context: BatchContext): Promise<Outcome> {
     const isRead = captured.changeset.length === 0 && captured.lifecycle.length === 0;
     return isRead ? { item, captured, answer: { kind: 'applied', index: 0, result: captured.result } } : { item, captured };
   } catch (thrown) {
+    if (thrown instanceof CaptureBroken) throw new Spoilt([item], thrown.message);
     return { item, answer: { kind: 'fault', fault: toWire(thrown) } };
   }
 }

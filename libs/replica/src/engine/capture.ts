@@ -32,6 +32,14 @@ export interface Captured {
   floated(): boolean;
 }
 
+/** A handler spoilt the transactions around it. What the batch has captured is worth nothing; it is rolled back, and the runner made anew. */
+export class CaptureBroken extends Error {
+  constructor(command: string, cause: unknown) {
+    super(`the capture broke in ${command}`, { cause });
+    this.name = 'CaptureBroken';
+  }
+}
+
 /** What of TypeORM's runner is not in its public type, and yet the only way to know that a handler left its transactions balanced. */
 type Depth = { transactionDepth: number };
 
@@ -95,7 +103,7 @@ export class Capture {
 
   /**
    * Runs one command. If it fails it has undone itself, and only itself.
-   * @throws Fault the handler's own; internal for anything else
+   * @throws Fault the handler's own; internal for anything else; CaptureBroken if it could not be undone, and the batch must be given up
    */
   async run(request: CaptureRequest): Promise<Captured> {
     await this.#asEngine(() => this.#runner.startTransaction());
@@ -115,9 +123,7 @@ export class Capture {
       await this.#asEngine(() => (request.keep === false ? this.#runner.rollbackTransaction() : this.#runner.commitTransaction()));
       return { result, lifecycle, changeset, floated: () => turn.floated };
     } catch (thrown) {
-      // An unbalanced handler left savepoints open inside of ours: they go with it.
-      while (this.#depth() > depth) await this.#asEngine(() => this.#runner.rollbackTransaction());
-      if (this.#depth() === depth) await this.#asEngine(() => this.#runner.rollbackTransaction());
+      await this.#undo(depth, request.command.name);
       throw Fault.from(thrown);
     } finally {
       session.close();
@@ -135,7 +141,7 @@ export class Capture {
       assert(this.#depth() === 1, 'a batch ends with its outermost transaction alone');
       await this.#asEngine(() => this.#runner.rollbackTransaction());
     } catch {
-      this.#renew();
+      await this.#asEngine(() => this.#renew());
     }
   }
 
@@ -170,6 +176,15 @@ export class Capture {
       nextId: nextIdOn(this.#sql),
       emit: (event: Lifecycle) => void lifecycle.push(event),
     };
+  }
+
+  /** Back to before the command, with the savepoints that an unbalanced handler left open inside of its own. */
+  async #undo(depth: number, command: string): Promise<void> {
+    try {
+      while (this.#depth() >= depth) await this.#asEngine(() => this.#runner.rollbackTransaction());
+    } catch (cause) {
+      throw new CaptureBroken(command, cause);
+    }
   }
 
   #depth(): number {

@@ -63,13 +63,14 @@ export class Engine implements EngineFace {
   #snapshotWanted = false;
   #installDue: SnapshotInstall | undefined;
   #ticks = 0;
-  #clockOffsetMs: number | undefined;
+  #clockOffsetMs: number;
   #readyWaiters: (() => void)[] = [];
   readonly #warnings: string[] = [];
   #closed = false;
 
   constructor(private readonly parts: EngineParts) {
     const { node, machine, clock, logger, log, transport, commands } = parts;
+    this.#clockOffsetMs = clock.realMs() - clock.monotonicMs();
     this.#mutex = new Mutex(() => this.#released());
     this.#applier = new Applier(machine, this.#mutex, clock, this.#applierListener());
     this.#barriers = new Barriers(
@@ -189,7 +190,7 @@ export class Engine implements EngineFace {
     this.parts.history.close();
     await this.parts.machine.close();
     // The last batch of a log may be called torn; after this one, what was acknowledged is not the last.
-    if (!this.#consensus.stuck) this.parts.log.append({ hardState: this.parts.log.state.hardState });
+    if (this.parts.log.usable && !this.#consensus.stuck) this.parts.log.append({ hardState: this.parts.log.state.hardState });
     this.parts.log.close();
   }
 
@@ -203,6 +204,7 @@ export class Engine implements EngineFace {
         node.requestSnapshot(machine.standing().index + 1);
         this.#barriers.fail(this.#stoppedFault());
         this.#submitter.fail(this.#stoppedFault());
+        this.#tellReady();
         this.#consensus.pump();
       },
       databaseFull: (error) => {
@@ -248,6 +250,10 @@ export class Engine implements EngineFace {
     this.#submitter.settle();
     this.#barriers.settle();
     this.#proposer.kick();
+    this.#tellReady();
+  }
+
+  #tellReady(): void {
     if (this.#readyWaiters.length > 0 && this.#isReady()) for (const resolve of this.#readyWaiters.splice(0)) resolve();
   }
 
@@ -265,6 +271,7 @@ export class Engine implements EngineFace {
     }
     if (role === 'leader') this.#proposer.kick();
     if (leader !== undefined) this.#submitter.leaderChanged();
+    this.#tellReady();
     this.parts.logger.info({ role, leader, term }, 'office');
   }
 
@@ -315,7 +322,7 @@ export class Engine implements EngineFace {
   #watchClock(): void {
     const { clock, logger } = this.parts;
     const offsetMs = clock.realMs() - clock.monotonicMs();
-    const jumpMs = this.#clockOffsetMs === undefined ? 0 : offsetMs - this.#clockOffsetMs;
+    const jumpMs = offsetMs - this.#clockOffsetMs;
     this.#clockOffsetMs = offsetMs;
     if (Math.abs(jumpMs) <= JUMP_MS) return;
     const words = `the clock of this member jumped by ${Math.round(jumpMs / 1000)} s`;

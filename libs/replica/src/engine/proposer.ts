@@ -3,7 +3,7 @@ import type { Raft } from '#raft-ts';
 import type { TableShape } from '../codec/describe.js';
 import type { Command, Migration } from '../state/command.js';
 import type { Applier } from './applier.js';
-import { captureBatch, Floated, takeBatch, type CapturedBatch } from './batch.js';
+import { captureBatch, Spoilt, takeBatch, type CapturedBatch } from './batch.js';
 import { type EntryContent, encodeEntry } from './entry.js';
 import { Fifo, type Item, type Waiting } from './fifo.js';
 import type { Mutex } from './mutex.js';
@@ -135,7 +135,7 @@ export class Proposer {
       if (flown) this.fifo.unshift(batch.rest);
       return flown ? 'gone' : 'later';
     } catch (error) {
-      if (error instanceof Floated) this.#noteFloated(error, failed);
+      if (error instanceof Spoilt) this.#noteSpoilt(error, failed);
       else if (error instanceof TrialFailed) this.#noteTrial(error, batch?.commands[error.command] as Waiting, failed);
       else if (error instanceof DatabaseFull) for (const item of items) failed.set(item, fault.unavailable('No space left for the database'));
       else throw error;
@@ -143,10 +143,10 @@ export class Proposer {
     }
   }
 
-  #noteFloated({ items }: Floated, failed: Map<Waiting, Fault>): void {
+  #noteSpoilt({ items, message }: Spoilt, failed: Map<Waiting, Fault>): void {
     for (const item of items) {
-      failed.set(item, new Fault('internal', 'Internal error', { detail: `a promise of ${item.request.name} was not awaited` }));
-      this.parts.log.error({ command: item.request.name }, 'a promise of a command handler was not awaited; the command is refused');
+      failed.set(item, new Fault('internal', 'Internal error', { detail: message }));
+      this.parts.log.error({ command: item.request.name, why: message }, 'a command handler spoilt its batch; the command is refused');
     }
   }
 

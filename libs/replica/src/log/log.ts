@@ -68,6 +68,11 @@ export class Log implements LogStorage {
     return this.#state;
   }
 
+  /** False after an error that nothing may follow. */
+  get usable(): boolean {
+    return this.#broken === undefined;
+  }
+
   firstIndex(): number {
     return this.#first;
   }

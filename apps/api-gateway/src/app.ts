@@ -119,8 +119,11 @@ export async function startGateway(context: GatewayContext): Promise<RunningGate
   const metrics = new HttpsListener({ ...context.keyPair, options: serverOptions, handle: onlyMetrics(handle), prepare: guarded, log });
   const socketPath = join(context.stateDir, 'unix.socket');
   await listenUnix(unix, socketPath, context.socketGroup);
-  await https.listen(context.httpsAddress ?? '');
-  await metrics.listen(context.metricsAddress ?? '');
+  // An address that has gone (a cable, a lease) must not keep the daemon from coming up: the unix socket is the way to mend it.
+  const listenOrSay = (listener: HttpsListener, address = ''): Promise<void> =>
+    listener.listen(address).catch((error: unknown) => log.error({ err: error, address }, 'cannot listen'));
+  await listenOrSay(https, context.httpsAddress);
+  await listenOrSay(metrics, context.metricsAddress);
 
   return {
     setPhase: (next) => (phase = next),

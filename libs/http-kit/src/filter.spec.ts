@@ -23,4 +23,24 @@ describe('parseFilter', () => {
     expect(() => parseFilter('a eq')).toThrow('no value');
     expect(() => parseFilter('a eq "b')).toThrow('unterminated quote');
   });
+  it('takes any operator but ne for eq, and a bad pattern literally', () => {
+    expect(parseFilter('name zz c1')(c1)).toBe(true);
+    expect(parseFilter('name eq (c1')({ name: '(c1' })).toBe(true);
+    expect(parseFilter('name eq [A-C]\\d')(c1)).toBe(true);
+    expect(parseFilter('name eq c\\D')(c1)).toBe(false);
+    expect(parseFilter('')(c1)).toBe(true);
+    expect(parseFilter('name eq c1 and status eq stopped')(c1)).toBe(false);
+  });
+  it('reads a missing key of a map as empty, and a missing field as nothing', () => {
+    expect(parseFilter('config.user.y eq ^$')(c1)).toBe(true);
+    expect(parseFilter('nope eq .*')(c1)).toBe(false);
+    expect(parseFilter('nope ne x')(c1)).toBe(true);
+    expect(parseFilter('constructor ne x')(c1)).toBe(true);
+  });
+  it('cannot be made to keep the server busy', () => {
+    const began = performance.now();
+    for (const pattern of ['(a+)+', '(a*)*b', '(a|a)*(b|b)*c', '(a+)+$', 'a*a*a*a*a*a*a*a*b', '((a{1,30}){1,30}){1,30}'])
+      parseFilter(`name eq ${pattern}`)({ name: 'a'.repeat(4_000) });
+    expect(performance.now() - began).toBeLessThan(500);
+  });
 });

@@ -8,9 +8,11 @@ export const forwardedHeaders = {
   protocol: 'x-lxd-forwarded-protocol',
 } as const;
 
+const names = Object.values(forwardedHeaders);
+
 /** For everybody else, the unix socket included: nobody downstream may mistake them for the truth. */
 export function stripForwarded(headers: IncomingHttpHeaders): void {
-  for (const name of Object.values(forwardedHeaders)) if (name in headers) delete headers[name];
+  for (const name of names) if (headers[name] !== undefined) delete headers[name];
 }
 
 /** Who asked the member that forwards; undefined when the member asks for itself. */

@@ -12,12 +12,13 @@ const noParams: Record<string, string> = {};
 export class GatewayRequest implements ApiRequest {
   readonly method: string;
   readonly path: string;
-  readonly query: URLSearchParams;
   readonly headers: IncomingHttpHeaders;
-  readonly requestId: string;
   readonly project: string;
   readonly allProjects: boolean;
   body: unknown = {};
+  readonly #search: string;
+  #query: URLSearchParams | undefined;
+  #requestId: string | undefined;
   #controller: AbortController | undefined;
 
   /** @throws Fault invalid for ?project= beside ?all-projects= */
@@ -32,12 +33,21 @@ export class GatewayRequest implements ApiRequest {
     const mark = url.indexOf('?');
     this.method = raw.method ?? 'GET';
     this.path = mark < 0 ? url : url.slice(0, mark);
-    this.query = new URLSearchParams(mark < 0 ? '' : url.slice(mark + 1));
+    this.#search = mark < 0 ? '' : url.slice(mark + 1);
     this.headers = raw.headers;
-    this.requestId = traceId(raw.headers.traceparent);
-    this.project = this.query.get('project') || defaultProject;
-    this.allProjects = isTrue(this.query.get('all-projects') ?? '');
-    if (this.allProjects && this.query.get('project')) throw fault.invalid('Cannot specify a project when requesting all projects');
+    // Most requests of a dashboard have no query at all.
+    const query = this.#search === '' ? undefined : this.query;
+    this.project = query?.get('project') || defaultProject;
+    this.allProjects = query !== undefined && isTrue(query.get('all-projects') ?? '');
+    if (this.allProjects && query?.get('project')) throw fault.invalid('Cannot specify a project when requesting all projects');
+  }
+
+  get query(): URLSearchParams {
+    return (this.#query ??= new URLSearchParams(this.#search));
+  }
+
+  get requestId(): string {
+    return (this.#requestId ??= traceId(this.raw.headers.traceparent));
   }
 
   get recursion(): number {

@@ -8,7 +8,12 @@ import type { Logger } from '#kit';
  * to `logging` events gets the same line.
  */
 export function requestLog(log: Logger, events: EventHub): (request: FastifyRequest & CarriesApiRequest, reply: FastifyReply) => void {
+  // pino's, which says so; any other logger is asked every time.
+  const debug = (log as { isLevelEnabled?: (level: string) => boolean }).isLevelEnabled?.('debug') ?? true;
   return (request, reply) => {
+    const level = request.method === 'GET' && reply.statusCode < 400 ? 'debug' : 'info';
+    const listened = events.wanted('logging');
+    if (!listened && level === 'debug' && !debug) return;
     const { api } = request;
     const identity = api?.caller.identity;
     const fields = {
@@ -21,9 +26,8 @@ export function requestLog(log: Logger, events: EventHub): (request: FastifyRequ
       protocol: identity?.protocol,
       address: identity?.address,
     };
-    const level = request.method === 'GET' && reply.statusCode < 400 ? 'debug' : 'info';
     log[level](fields, 'request');
-    if (events.wanted('logging')) {
+    if (listened) {
       const context = Object.fromEntries(Object.entries(fields).map(([key, value]) => [key, String(value ?? '')]));
       events.publish({ type: 'logging', metadata: { context, level, message: 'Handling API request' } });
     }

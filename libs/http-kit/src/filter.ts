@@ -79,6 +79,7 @@ function matcher(wanted: string): (value: string) => boolean {
   const pattern = lowerCased(wanted);
   let expression: RegExp;
   try {
+    // oxlint-disable-next-line no-invalid-regexp -- `l` is what the flag above brings
     expression = new RegExp(/[$^]/.test(pattern) ? pattern : `^(?:${pattern})$`, 'l');
   } catch {
     return (value) => value.toLowerCase() === wanted.toLowerCase();

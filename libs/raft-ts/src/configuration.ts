@@ -126,7 +126,16 @@ export class Configurations {
     while (this.list.length > 1 && this.list[1]!.index <= index) this.list.shift();
   }
 
-  /** A snapshot took the place of everything up to `index`. */
+  /**
+   * The state machine was set to `index` by a snapshot, and the log stays. What was in force there may be unknown here: the log before it may
+   * have been compacted away while the state machine was not there yet.
+   */
+  rebase(index: number, configuration: Configuration): void {
+    if (this.list[0]!.index > index) return;
+    this.list = [{ index, configuration }, ...this.list.filter((later) => later.index > index)];
+  }
+
+  /** A snapshot took the place of everything up to `index`, and nothing comes after. */
   reset(index: number, configuration: Configuration): void {
     this.list = [{ index, configuration }];
   }

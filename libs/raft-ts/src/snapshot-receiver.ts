@@ -109,6 +109,7 @@ export class SnapshotReceiver {
     } else {
       log.commitTo(meta.index);
       log.deliveredTo(meta.index);
+      configurations.rebase(meta.index, meta.configuration);
     }
     this.install = { meta, replaces };
     this.awaiting = meta.index;

@@ -7,7 +7,7 @@
  *    that comes late, so that no timer counts what already lies in the inbox.
  * 2. While `hasReady()`, take `ready()` and
  *    a. send `messagesNow` (they depend on nothing that this Ready wants written: a leader's appends go out while its own disk works);
- *    b. write `snapshotChunk`, and in ONE batch `snapshot`, `hardState` and `entries`, and make that batch durable;
+ *    b. write `snapshotChunk`, and in ONE batch `snapshot`, `hardState` and `entries`, in this order, and make it durable;
  *    c. only then send `messagesAfterPersist` and call `persisted(ready.upTo)`;
  *    d. apply `committed` in order and call `applied(index)`; answer `readStates` once the applied index has reached theirs.
  *    Readys are written in the order in which they were given. A host with an asynchronous disk may take further Readys while earlier ones
@@ -274,7 +274,7 @@ export interface Ready {
    */
   readonly snapshot?: SnapshotInstall;
   readonly snapshotChunk?: SnapshotChunk;
-  /** A peer needs a snapshot of at least this index, and the source has none: make one. It is found by the next tick after it is there. */
+  /** A peer needs a snapshot of at least this index, and the source has none: make one. Repeated with every tick until it is there. */
   readonly snapshotWanted?: number;
   readonly readStates: readonly ReadState[];
   readonly term: number;

@@ -2,3 +2,4 @@ export { openReplica, type OpenReplicaOptions } from './handle/open-replica.js';
 export * from './local-store.js';
 export { lockStateDir } from './lock.js';
 export * from './ports.js';
+export { installClusterKey, isSealed, openSealer, type Sealer, sealerWith } from './secrets/sealer.js';

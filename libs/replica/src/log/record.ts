@@ -24,7 +24,7 @@ export interface LogIdentity {
   readonly member: number;
   readonly incarnation: number;
   /** It began the cluster, alone: the configuration of its empty replica has it as the only voter. */
-  readonly founder: boolean;
+  readonly founder?: boolean;
 }
 
 /** Everything that stands in a log beside its entries. Each new segment begins with all of it. */

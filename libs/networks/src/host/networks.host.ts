@@ -1,8 +1,10 @@
 import { readSysctl } from '#host-kit';
-import { fault, type Logger } from '#kit';
+import { apiUrl } from '#api-contract';
+import { fault, Fault, type Logger } from '#kit';
 import { NetworksAgentService, type Calls, type HostContext, type NetworkMessage } from '#members';
 import { internalIdentity } from '#replica/state';
 import type { Applied } from '#replica';
+import type { About, Warnings } from '#warnings/host';
 import { bridgeSubnet, withBridgeDefaults, type ManagedNetwork, type NetworkType } from '../model/index.js';
 import { findNetwork, networkById, networkOn, networks, setNetworkStatus } from '../state/index.js';
 import { givesAddresses, type NetworkDriver } from './driver.js';
@@ -29,6 +31,12 @@ export interface NetworksHost {
   freeAddress(network: ManagedNetwork, nic: NicKey, family: 4 | 6): string | undefined;
 }
 
+export interface NetworksAgentOptions {
+  /** Instead of the real ones. */
+  drivers?: Partial<Record<NetworkType, NetworkDriver>>;
+  warnings?: Warnings;
+}
+
 const retryMs = 60_000;
 const settleMs = 300;
 
@@ -47,11 +55,11 @@ export class NetworksAgent implements NetworksHost {
 
   constructor(
     private readonly context: HostContext,
-    drivers: Partial<Record<NetworkType, NetworkDriver>> = {},
+    private readonly options: NetworksAgentOptions = {},
   ) {
     this.#log = context.log.child({ subject: 'networks' });
     this.#drivers = Object.fromEntries(
-      Object.entries(networkDrivers).map(([type, make]) => [type, drivers[type as NetworkType] ?? make(context)]),
+      Object.entries(networkDrivers).map(([type, make]) => [type, options.drivers?.[type as NetworkType] ?? make(context)]),
     ) as Record<NetworkType, NetworkDriver>;
     context.members.serve(NetworksAgentService, this.#service());
   }
@@ -93,6 +101,7 @@ export class NetworksAgent implements NetworksHost {
         } catch (error) {
           failed = true;
           this.#log.error({ err: error, network: network.name }, 'could not bring up a network');
+          this.options.warnings?.raise('networkUnavailable', Fault.from(error).message, aboutNetwork(network));
         }
       }),
     );
@@ -168,6 +177,11 @@ export class NetworksAgent implements NetworksHost {
       this.#applied.delete(id);
       await this.#driver(network).apply(network);
       this.#applied.set(id, { network, content: contentOf(network) });
+      const { warnings } = this.options;
+      warnings?.resolve('networkUnavailable', aboutNetwork(network));
+      const wide = (bridgeSubnet(network.config, 6)?.prefix ?? 0) > 64;
+      if (wide) warnings?.raise('ipv6PrefixTooLarge', 'Clients get no addresses by themselves', aboutNetwork(network));
+      else warnings?.resolve('ipv6PrefixTooLarge', aboutNetwork(network));
     });
     const { memberId } = this.context.server;
     const status = networkById(this.context.replica.reader, id)?.members.get(memberId)?.status;
@@ -226,6 +240,8 @@ export class NetworksAgent implements NetworksHost {
     };
   }
 }
+
+const aboutNetwork = ({ project, name }: ManagedNetwork): About => ({ project, entityUrl: apiUrl(['networks', name], project) });
 
 const contentOf = ({ name, config }: ManagedNetwork): string => JSON.stringify([name, Object.entries(config).sort()]);
 

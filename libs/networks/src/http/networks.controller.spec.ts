@@ -36,7 +36,7 @@ beforeEach(async () => {
     log: silent,
     naming: { hash: 'abc123', nftTable: 't', lxc: () => '' },
   } as unknown as HostContext;
-  agent = new NetworksAgent(context, { bridge: driver });
+  agent = new NetworksAgent(context, { drivers: { bridge: driver } });
   await agent.start();
   controller = new NetworksController(replica, members, server);
 });
@@ -197,7 +197,7 @@ describe('NetworksController', () => {
         server: { memberId: 1 },
         log: silent,
       } as unknown as HostContext,
-      { bridge: driver },
+      { drivers: { bridge: driver } },
     );
     await again.start();
     again.release();

@@ -1,7 +1,7 @@
 import { ip, linkExists, readSysctl } from '#host-kit';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { isTrue } from '#config-keys';
 import type { ConfigMap } from '#api-contract';
 import { fault } from '#kit';
@@ -100,12 +100,20 @@ export class BridgeDriver implements NetworkDriver, Addresses {
       const id = Number(alias.slice(prefix.length));
       if (!Number.isSafeInteger(id) || exists(id)) continue;
       this.context.log.warn({ interface: link }, 'removing a bridge whose network is gone');
-      const process = new DnsmasqProcess(this.#dir(link), '/dev/null', this.context.log);
-      await process.stop();
+      for (const dir of this.#dirsServing(link)) {
+        await new DnsmasqProcess(dir, '/dev/null', this.context.log).stop();
+        rmSync(dir, { recursive: true, force: true });
+      }
       await this.#firewall.removeNetwork(link);
       await this.#deleteLink(link, alias);
-      rmSync(this.#dir(link), { recursive: true, force: true });
     }
+  }
+
+  /** Directories of networks that were last served on this interface: its name need not be the network's. */
+  #dirsServing(link: string): string[] {
+    const all = join(this.context.server.stateDir, 'networks');
+    const dirs = existsSync(all) ? readdirSync(all).map((name) => join(all, name)) : [];
+    return dirs.filter((dir) => basename(dir) === link || new DnsmasqProcess(dir, '/dev/null', this.context.log).serves(link));
   }
 
   async #deleteLink(link: string, alias: string): Promise<void> {

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -157,6 +157,33 @@ describe('a managed bridge', () => {
     );
     await driver.apply(network);
     expect(dnsmasqPid()).toBeGreaterThan(1);
+  });
+
+  it('disturbs no other daemon of the host', async () => {
+    const stateDir2 = mkdtempSync(join(tmpdir(), 'muster-net-'));
+    const hash2 = createHash('sha256').update(stateDir2).digest('hex').slice(0, 6);
+    const other = new BridgeDriver({
+      ...context,
+      server: { ...context.server, stateDir: stateDir2, memberName: () => 'm2' },
+      naming: { ...context.naming, hash: hash2, nftTable: `muster_${hash2}` },
+    });
+    try {
+      const pid = dnsmasqPid();
+      // A member of the same cluster on this host: the same network, with the same id and name.
+      const same = { ...network, config: { 'ipv4.address': `10.253.${fourth % 255}.1/24`, 'ipv6.address': 'none' } };
+      await other.check(same);
+      await other.apply(same);
+      expect(other.interfaceOf(same)).toBe(`mu${hash2}7`);
+      await other.sweep(() => false);
+      expect(other.interfaceOf(same)).toBeUndefined();
+      expect(readdirSync(join(stateDir2, 'networks'))).toEqual([]);
+      await other.remove(same);
+      expect([dnsmasqPid(), driver.interfaceOf(network)]).toEqual([pid, name]);
+      expect((await runOk('nft', ['list', 'table', 'inet', table])).toString()).toContain('masquerade');
+    } finally {
+      await run('nft', ['-f', '-'], { input: `add table inet muster_${hash2}\ndelete table inet muster_${hash2}\n` });
+      rmSync(stateDir2, { recursive: true, force: true });
+    }
   });
 
   it('refuses a name that the host uses', async () => {

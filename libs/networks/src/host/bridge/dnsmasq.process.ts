@@ -80,6 +80,12 @@ export class DnsmasqProcess {
     return Number.isSafeInteger(pid) && pid > 1 && commandLine(pid).includes(`--pid-file=${path}`) ? pid : undefined;
   }
 
+  /** Whether one runs here, for this interface. */
+  serves(link: string): boolean {
+    const pid = this.pid();
+    return pid !== undefined && commandLine(pid).includes(`--interface=${link}`);
+  }
+
   #unwatch(): void {
     this.#wanted = undefined;
     clearTimeout(this.#watch);

@@ -2,12 +2,12 @@ import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Column, Entity, PrimaryColumn } from 'typeorm';
+
 import { fault, silent } from '#kit';
 import type { Disk } from '../../disk/disk.js';
 import { realDisk } from '../../disk/real-disk.js';
 import { connectFile } from '../../sqlite/connect.js';
-import { type Command, defineCommand, internalIdentity, type StateWing } from '../../state/command.js';
+import { Column, type Command, defineCommand, Entity, internalIdentity, PrimaryColumn, type StateWing } from '../../state/index.js';
 import { FileSnapshots } from '../file-snapshots.js';
 import { History } from '../history.js';
 import { type EngineOptions, openEngine } from '../opening.js';

@@ -14,6 +14,7 @@ const extensions = advertisedExtensions();
 export class ServerController {
   /** Changes go one after the other: what a member keeps of its own is not in the replica's order. */
   #turn: Promise<unknown> = Promise.resolve();
+  #certificate: { certificate: string; certificate_fingerprint: string } | undefined;
   /** The keys that are addresses of this process, and how each listener moves. */
   readonly #listeners: ReadonlyMap<string, (address: string) => Promise<void>>;
 
@@ -60,14 +61,20 @@ export class ServerController {
         auth: 'trusted',
         environment: {
           addresses: listenAddresses(member['core.https_address'] ?? '', addresses),
-          certificate: this.server.certificate(),
-          certificate_fingerprint: this.server.fingerprint(),
+          ...this.#shownCertificate(),
           ...environment,
           project: request.project,
         },
       },
       etagOf(config === null ? null : serverEtag(global, member)),
     );
+  }
+
+  /** The fingerprint costs more than all the rest of the answer: it is asked for again only when the certificate is another one. */
+  #shownCertificate(): { certificate: string; certificate_fingerprint: string } {
+    const certificate = this.server.certificate();
+    if (this.#certificate?.certificate !== certificate) this.#certificate = { certificate, certificate_fingerprint: this.server.fingerprint() };
+    return this.#certificate;
   }
 
   @Route('PUT', '/1.0', { access: 'admin' })

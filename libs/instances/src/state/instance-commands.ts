@@ -7,7 +7,7 @@ import { checkInstanceName, isRootDisk, rootPool } from '../model/index.js';
 import { checkProjectLimits } from './project-limits.js';
 import { findInstance, instance, instanceById, instanceEtag, type InstanceRecord } from './queries.js';
 import { checkWanted, profilesFor } from './rules.js';
-import { asJson, emit, refer, rootVolume, setProfiles } from './steps.js';
+import { addSnapshot, asJson, emit, refer, rootVolume, setProfiles, type NewSnapshotRow } from './steps.js';
 
 export interface NewInstance {
   project: string;
@@ -25,16 +25,6 @@ export interface NewInstance {
   /** Snapshots that come with a copy, oldest first. */
   snapshots?: readonly NewSnapshotRow[];
   createdAt?: string;
-}
-
-export interface NewSnapshotRow {
-  name: string;
-  description: string;
-  ephemeral: boolean;
-  config: ConfigMap;
-  devices: DevicesMap;
-  createdAt: string;
-  expiresAt: string;
 }
 
 /** The instance's row, and that of its volume. Nothing is on disk yet: `forgetInstance` takes it back. @returns its id */
@@ -67,29 +57,16 @@ export const createInstance = defineCommand<NewInstance, { id: number }>({
     );
     setProfiles(ctx, id, profiles);
     insertVolume(ctx, { pool, project, type, name, memberId, contentType: type === 'container' ? 'filesystem' : 'block' });
-    for (const snapshot of snapshots) insertSnapshotRow(ctx, id, snapshot);
+    if (snapshots.length > 0) {
+      const made = instanceById(ctx.sql, id)!;
+      for (const snapshot of snapshots) addSnapshot(ctx, made, snapshot);
+    }
     refer(ctx, id);
     checkProjectLimits(ctx.sql, project);
     emit(ctx, 'instance-created', { project, name }, { type, 'storage-pool': pool });
     return { id };
   },
 });
-
-function insertSnapshotRow(ctx: CommandContext, instanceId: number, snapshot: NewSnapshotRow): void {
-  const json = asJson(snapshot.config, snapshot.devices);
-  ctx.sql.run(
-    `INSERT INTO instance_snapshots (id, instance_id, name, description, ephemeral, stateful, config, devices, created_at, expires_at) VALUES (?, ?, ?, ?, ?, 0, ?, ?, ?, ?)`,
-    ctx.nextId('instance_snapshots'),
-    instanceId,
-    snapshot.name,
-    snapshot.description,
-    Number(snapshot.ephemeral),
-    json.config,
-    json.devices,
-    snapshot.createdAt,
-    snapshot.expiresAt,
-  );
-}
 
 export interface InstanceChange {
   architecture: string;
@@ -227,9 +204,11 @@ export const relocateInstance = defineCommand<{
   devices: DevicesMap;
   profiles: readonly string[];
   config: ConfigMap;
+  /** Devices of its snapshots, where they change with it. */
+  snapshotDevices?: Record<string, DevicesMap>;
 }>({
   name: 'instances.relocate',
-  run(ctx, { id, project, name, devices, profiles, config }) {
+  run(ctx, { id, project, name, devices, profiles, config, snapshotDevices = {} }) {
     const record = instanceById(ctx.sql, id);
     if (!record) throw fault.notFound('Instance not found');
     const other = findInstance(ctx.sql, project, name);
@@ -243,6 +222,9 @@ export const relocateInstance = defineCommand<{
       json.devices,
       id,
     );
+    for (const [snapshot, changed] of Object.entries(snapshotDevices)) {
+      ctx.sql.run('UPDATE instance_snapshots SET devices = ? WHERE instance_id = ? AND name = ?', JSON.stringify(changed), id, snapshot);
+    }
     setProfiles(ctx, id, profilesFor(ctx.sql, project, profiles));
     refer(ctx, id);
     checkProjectLimits(ctx.sql, project);

@@ -4,7 +4,7 @@ import { devicesUse } from '#profiles/model';
 import type { ProfileRecord } from '#profiles/state';
 import { effectiveProject, setReferences, targetOf } from '#projects/state';
 import type { CommandContext } from '#replica/state';
-import { volumeTarget } from '#storage/state';
+import { insertVolumeSnapshot, volumeTarget } from '#storage/state';
 import type { VolumeRef } from '#storage/model';
 import { rootPool } from '../model/index.js';
 import { instanceById, profileProject, type InstanceRecord } from './queries.js';
@@ -32,6 +32,36 @@ export const rootVolume = (record: Pick<InstanceRecord, 'project' | 'name' | 'ty
   type: record.type,
   name: record.name,
 });
+
+/** A snapshot that comes from elsewhere: with a copy, a backup, a migration. */
+export interface NewSnapshotRow {
+  name: string;
+  description: string;
+  ephemeral: boolean;
+  config: ConfigMap;
+  devices: DevicesMap;
+  createdAt: string;
+  expiresAt: string;
+}
+
+/** Step: such a snapshot's row, and that of its volume's snapshot. @throws Fault conflict */
+export function addSnapshot(ctx: CommandContext, of: InstanceRecord, snapshot: NewSnapshotRow): void {
+  const json = asJson(snapshot.config, snapshot.devices);
+  ctx.sql.run(
+    `INSERT INTO instance_snapshots (id, instance_id, name, description, ephemeral, stateful, config, devices, created_at, expires_at) VALUES (?, ?, ?, ?, ?, 0, ?, ?, ?, ?)`,
+    ctx.nextId('instance_snapshots'),
+    of.id,
+    snapshot.name,
+    snapshot.description,
+    Number(snapshot.ephemeral),
+    json.config,
+    json.devices,
+    snapshot.createdAt,
+    snapshot.expiresAt,
+  );
+  const expiresAt = snapshot.expiresAt === '' ? undefined : new Date(snapshot.expiresAt);
+  insertVolumeSnapshot(ctx, rootVolume(of), { name: snapshot.name, expiresAt }, of.memberId);
+}
 
 export function setProfiles(ctx: CommandContext, id: number, profiles: readonly ProfileRecord[]): void {
   ctx.sql.run('DELETE FROM instance_profiles WHERE instance_id = ?', id);

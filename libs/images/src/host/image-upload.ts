@@ -24,23 +24,20 @@ export async function writeBody(
   onBytes?: (total: number) => void,
 ): Promise<{ filename: string; type?: Upload['type'] }> {
   let [filename, type]: [string, Upload['type']] = ['', undefined];
-  try {
-    if (boundary === undefined) {
-      await incoming.write(body, { onBytes });
-      return { filename };
-    }
-    let parts = 0;
-    await readMultipart(body, boundary, async (head, bytes, index) => {
-      parts += 1;
-      if (index === 0 ? head.name !== 'metadata' : index > 1 || !(head.name in partTypes)) throw fault.invalid('Invalid multipart image');
-      if (index === 1) [filename, type] = [head.filename, partTypes[head.name as keyof typeof partTypes]];
-      await incoming.write(bytes, { onBytes });
-    });
-    if (parts !== 2) throw fault.invalid('Invalid multipart image');
-    return { filename, type };
-  } finally {
-    body.destroy();
+  if (boundary === undefined) {
+    // A body that is refused must not take its connection with it: the answer goes back on it.
+    await incoming.write(body.iterator({ destroyOnReturn: false }), { onBytes });
+    return { filename };
   }
+  let parts = 0;
+  await readMultipart(body, boundary, async (head, bytes, index) => {
+    parts += 1;
+    if (index === 0 ? head.name !== 'metadata' : index > 1 || !(head.name in partTypes)) throw fault.invalid('Invalid multipart image');
+    if (index === 1) [filename, type] = [head.filename, partTypes[head.name as keyof typeof partTypes]];
+    await incoming.write(bytes, { onBytes });
+  });
+  if (parts !== 2) throw fault.invalid('Invalid multipart image');
+  return { filename, type };
 }
 
 /** No more comes: are the bytes those that were announced? @throws Fault invalid */

@@ -106,5 +106,9 @@ export async function writeResponse(
     throw fault.unavailable(`The image server refuses the download (status ${response.statusCode})`, { status: 500 });
   }
   const total = Number(response.headers['content-length']) || undefined;
-  return writeBody(into, response, multipartBoundary(response.headers['content-type']), (bytes) => onBytes?.(bytes, total));
+  try {
+    return await writeBody(into, response, multipartBoundary(response.headers['content-type']), (bytes) => onBytes?.(bytes, total));
+  } finally {
+    response.destroy();
+  }
 }

@@ -7,6 +7,7 @@ export interface PartHead {
 }
 
 const headMaxBytes = 16 * 1024;
+const epilogueMaxBytes = 64 * 1024;
 const endOfHead = Buffer.from('\r\n\r\n');
 
 /**
@@ -28,6 +29,7 @@ export async function readMultipart(
     await onPart(head, bytes, index);
     await drain(bytes);
   }
+  await source.epilogue();
 }
 
 async function drain(bytes: AsyncIterable<Buffer>): Promise<void> {
@@ -40,7 +42,7 @@ class Source {
   readonly #chunks: AsyncIterator<Buffer>;
 
   constructor(body: Readable) {
-    this.#chunks = body[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
+    this.#chunks = body.iterator({ destroyOnReturn: false }) as AsyncIterator<Buffer>;
   }
 
   /** All up to `mark`, which is consumed too. @throws Fault invalid when it never comes */
@@ -71,6 +73,16 @@ class Source {
     if (word === '--') return false;
     if (word !== '\r\n') throw fault.invalid('Invalid multipart image');
     return true;
+  }
+
+  /** What comes after the last delimiter is to be passed over, so that the body is read to its end; but not for ever. */
+  async epilogue(): Promise<void> {
+    for (let bytes = this.#buffer.length; bytes <= epilogueMaxBytes;) {
+      const { value, done } = await this.#chunks.next();
+      if (done) return;
+      bytes += value.length;
+    }
+    throw fault.invalid('Invalid multipart image');
   }
 
   async head(): Promise<string> {

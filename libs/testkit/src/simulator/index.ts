@@ -1,0 +1,6 @@
+/** The door of the simulator: see ../../DESIGN.md. */
+export * from './linearizability.js';
+export * from './plan.js';
+export * from './raft-simulation.js';
+export { hostRules, type HostRules } from './host-rules.js';
+export { Violation } from './violation.js';

@@ -35,7 +35,7 @@ export interface NetworkDriver {
 
 /** For networks that give addresses. */
 export interface Addresses {
-  /** Promises a nic its address and name. @throws Fault conflict when another nic has that address */
+  /** Promises a nic its address and name, instead of what it was promised before. @throws Fault conflict when another nic has that address: then it has none */
   setHost(network: ManagedNetwork, host: StaticHost): Promise<void>;
   /** Takes the promise back, and the lease of that MAC with it. */
   removeHost(network: ManagedNetwork, nic: NicKey): Promise<void>;

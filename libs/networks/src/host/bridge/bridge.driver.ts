@@ -26,7 +26,7 @@ import type { Addresses, NetworkDriver } from '../driver.js';
 import { Firewall } from '../firewall.js';
 import { addressesOf, ipBatch, ipMaybe, ipShow, linkFile, linksByAlias } from '../ip.command.js';
 import { setSysctl, sysctlEntries } from '../sysctl.js';
-import { releaseLease } from './dhcp-release.js';
+import { releaseLease, releaseLease6 } from './dhcp-release.js';
 import { dnsmasqArguments } from './dnsmasq.arguments.js';
 import { DnsmasqProcess, dnsmasqUser } from './dnsmasq.process.js';
 import { leaseRows, parseLeases, type DynamicLease } from './leases.js';
@@ -167,8 +167,10 @@ export class BridgeDriver implements NetworkDriver, Addresses {
         [host.ipv4, other.ipv4],
         [host.ipv6, other.ipv6],
       ]) {
-        if (mine && theirs && sameAddress(parseAddress(mine), parseAddress(theirs)))
-          throw fault.conflict(`IP address "${theirs}" already defined on another NIC`);
+        if (!mine || !theirs || !sameAddress(parseAddress(mine), parseAddress(theirs))) continue;
+        // What the nic had before, it no longer asks for.
+        if (hosts.remove(host)) this.#process(network).reload();
+        throw fault.conflict(`IP address "${theirs}" already defined on another NIC`);
       }
     }
     if (hosts.set(host, network.config)) this.#process(network).reload();
@@ -181,11 +183,17 @@ export class BridgeDriver implements NetworkDriver, Addresses {
     if (!hosts.remove(nic)) return;
     const process = this.#process(network);
     process.reload();
-    const server = bridgeSubnet(network.config, 4);
-    const link = this.interfaceOf(network);
-    if (!host || !server || !link || process.pid() === undefined) return;
-    for (const lease of this.#dynamic(network)) {
-      if (lease.hwaddr === host.hwaddr) await releaseLease({ hwaddr: lease.hwaddr, address: lease.address, server: formatAddress(server.address) });
+    if (host && process.pid() !== undefined) await this.#releaseLeases(network, host);
+  }
+
+  async #releaseLeases(network: ManagedNetwork, host: StaticHost): Promise<void> {
+    const [server4, server6] = ([4, 6] as const).map((family) => bridgeSubnet(network.config, family));
+    const { leases, serverDuid } = this.#leaseFile(network);
+    for (const { hwaddr, address, hostname, v6 } of leases) {
+      if (server4 && hwaddr === host.hwaddr) await releaseLease({ hwaddr, address, server: formatAddress(server4.address) });
+      // A DHCPv6 lease names no MAC: it is known by the promised address, or by the name that we gave.
+      const mine = hostname === host.instance || sameAddress(parseAddress(address), parseAddress(host.ipv6 ?? ''));
+      if (server6 && serverDuid && v6 && mine) await releaseLease6({ address, ...v6, serverDuid }, formatAddress(server6.address));
     }
   }
 
@@ -229,9 +237,13 @@ export class BridgeDriver implements NetworkDriver, Addresses {
     });
   }
 
-  #dynamic(network: ManagedNetwork): DynamicLease[] {
+  #leaseFile(network: ManagedNetwork): ReturnType<typeof parseLeases> {
     const path = join(this.#dir(network.name), 'dnsmasq.leases');
-    return existsSync(path) ? parseLeases(readFileSync(path, 'utf8')).leases : [];
+    return parseLeases(existsSync(path) ? readFileSync(path, 'utf8') : '');
+  }
+
+  #dynamic(network: ManagedNetwork): DynamicLease[] {
+    return this.#leaseFile(network).leases;
   }
 
   #hosts(network: ManagedNetwork): StaticHosts {

@@ -74,9 +74,13 @@ describe('a managed bridge', () => {
   });
 
   it('refuses to promise one address to two nics', async () => {
-    await expect(driver.setHost(network, { ...nic, instance: 'c2', hwaddr: '00:16:3e:00:00:02', ipv4: `${prefix}.77` })).rejects.toThrow(
-      'already defined',
-    );
+    const second = { ...nic, instance: 'c2', hwaddr: '00:16:3e:00:00:02' };
+    await driver.setHost(network, { ...second, ipv4: `${prefix}.78` });
+    await expect(driver.setHost(network, { ...second, ipv4: `${prefix}.77` })).rejects.toThrow('already defined');
+  });
+
+  it('forgets what a nic had that asks for another’s address', () => {
+    expect(driver.host(network, { ...nic, instance: 'c2' })).toBeUndefined();
   });
 
   it('has NAT and firewall rules in its own table, and forwards', async () => {
@@ -149,6 +153,33 @@ describe('a managed bridge', () => {
   it('gives a lease back when its nic goes', async () => {
     await driver.removeHost(network, nic);
     await expect.poll(() => readFileSync(join(stateDir, 'networks', name, 'dnsmasq.leases'), 'utf8'), { timeout: 3000 }).not.toContain(mac);
+  });
+
+  it('gives a DHCPv6 lease back too', async () => {
+    const stateful = { ...network, config: { ...network.config, 'ipv6.dhcp.stateful': 'true' } };
+    await driver.apply(stateful);
+    const ipv6 = `fd42:${hash.slice(0, 4)}:1::77`;
+    await driver.setHost(stateful, { ...nic, hwaddr: mac, ipv6 });
+    // SOLICIT with rapid commit (RFC 8415), its DUID made of the MAC address.
+    const script = `
+      const { createSocket } = require('node:dgram');
+      const option = (code, ...bytes) => [0, code, 0, bytes.length, ...bytes];
+      const duid = [0, 3, 0, 1, ${mac
+        .split(':')
+        .map((word) => `0x${word}`)
+        .join(', ')}];
+      const packet = Buffer.from([1, 1, 2, 3, ...option(1, ...duid), ...option(14), ...option(8, 0, 0), ...option(3, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0)]);
+      const socket = createSocket('udp6');
+      socket.bind(546, () => socket.send(packet, 547, 'ff02::1:2%eth0'));
+      socket.on('message', () => process.exit(0));
+      setTimeout(() => process.exit(1), 4000);`;
+    await sleep(1500); // until the client's link-local address may be used
+    await inClient(process.execPath, '-e', script);
+    const leases = (): string => readFileSync(join(stateDir, 'networks', name, 'dnsmasq.leases'), 'utf8');
+    await expect.poll(leases, { timeout: 3000 }).toContain(':1::77 ');
+    await driver.removeHost(stateful, nic);
+    await expect.poll(leases, { timeout: 3000 }).not.toContain(':1::77 ');
+    await driver.apply(network);
   });
 
   it('says what is wrong with raw.dnsmasq, and works again without it', async () => {

@@ -18,19 +18,32 @@ export function missingNicKeys(
   const nics = Object.keys(devices)
     .filter((name) => devices[name]!.type === 'nic')
     .sort();
-  const taken = new Set(nics.flatMap((name) => [devices[name]!.name, config[`volatile.${name}.name`]].filter(Boolean)));
+  const taken = namesTaken(devices, config);
   for (const name of nics) {
     const device = devices[name]!;
     const macKey = `volatile.${name}.hwaddr`;
     if (!device.hwaddr && !config[macKey] && nicTypeOf(device, around) !== 'physical') added[macKey] = randomMac();
     if (device.name || config[`volatile.${name}.name`]) continue;
-    let number = 0;
-    while (taken.has(`eth${number}`)) number++;
-    taken.add(`eth${number}`);
-    added[`volatile.${name}.name`] = `eth${number}`;
+    const free = freeName(taken);
+    taken.add(free);
+    added[`volatile.${name}.name`] = free;
   }
   return added;
 }
+
+function namesTaken(devices: DevicesMap, config: ConfigMap): Set<string> {
+  const names = Object.entries(devices).flatMap(([name, device]) => [device.name, config[`volatile.${name}.name`]]);
+  return new Set(names.filter((name): name is string => Boolean(name)));
+}
+
+function freeName(taken: ReadonlySet<string>): string {
+  let number = 0;
+  while (taken.has(`eth${number}`)) number++;
+  return `eth${number}`;
+}
+
+/** A name inside the instance that none of its nics has. */
+export const freeNicName = (devices: DevicesMap, config: ConfigMap): string => freeName(namesTaken(devices, config));
 
 /** A nic with what its instance's volatile keys say filled in. */
 export function effectiveNic(name: string, device: Readonly<Record<string, string>>, config: ConfigMap): Record<string, string> {

@@ -1,6 +1,5 @@
 import type { ConfigMap } from '#api-contract';
 import { fault } from '#kit';
-import { effectiveProject } from '#projects/state';
 import type { Reader } from '#replica/state';
 import type { ManagedNetwork, NetworkStatus } from '../model/index.js';
 
@@ -71,14 +70,4 @@ export function networkOn(record: NetworkRecord, member: number): ManagedNetwork
 export function networkStatus(record: NetworkRecord): NetworkStatus {
   const all = [...record.members.values()].map(({ status }) => status);
   return (['Errored', 'Pending', 'Unavailable'] as const).find((status) => all.includes(status)) ?? 'Created';
-}
-
-/**
- * What a nic of an instance or profile of `project` may name as its network: type and common config by name. For checking devices, in http wings and in
- * commands alike.
- * @throws Fault notFound for a project that is not there
- */
-export function nicNetworks(reader: Reader, project: string): (name: string) => { type: string; config: ConfigMap } | undefined {
-  const effective = effectiveProject(reader, project, 'features.networks');
-  return (name) => findNetwork(reader, effective, name);
 }

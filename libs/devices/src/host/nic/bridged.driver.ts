@@ -6,6 +6,7 @@ import { Firewall, ipBatch, linkFile, setSysctl, type NetworksHost } from '#netw
 import { splitList, type ManagedNetwork } from '#networks/model';
 import { effectiveNic, liveKeysOf, nicKeys } from '../../model/index.js';
 import type { Device, DeviceDriver, DeviceOwner, PreparedDevice } from '../device-driver.js';
+import { completeNic } from './complete.js';
 import { allowedSources, filterRules, isFiltered } from './filters.js';
 import { clearLimits, isLimited, setLimits } from './limits.js';
 import { nicLabel, randomLinkName } from './names.js';
@@ -31,17 +32,17 @@ export class BridgedNicDriver implements DeviceDriver {
   }
 
   async prepare(owner: DeviceOwner, name: string, device: Device): Promise<PreparedDevice> {
-    const nic = effectiveNic(name, device, owner.config);
+    const nic = await completeNic(owner, name, device, { mac: true });
     const { peer } = await this.#plugIn(owner, name, nic);
-    return { lxc: physicalLines(nicIndex(owner, name), peer, nic['name'] ?? 'eth0') };
+    return { lxc: physicalLines(nicIndex(owner, name), peer, nic.name) };
   }
 
   async attach(owner: DeviceOwner, name: string, device: Device): Promise<void> {
-    const nic = effectiveNic(name, device, owner.config);
+    const nic = await completeNic(owner, name, device, { mac: true });
     await using undo = new Undo(this.context.log);
     const { host, peer } = await this.#plugIn(owner, name, nic);
     undo.add('nic', () => this.detach({ ...owner, pid: undefined }, name, { ...device, host_name: host }));
-    await moveIntoContainer(peer, owner.pid!, nic['name'] ?? 'eth0');
+    await moveIntoContainer(peer, owner.pid!, nic.name);
     undo.drop();
   }
 
@@ -82,7 +83,7 @@ export class BridgedNicDriver implements DeviceDriver {
   }
 
   async added(owner: DeviceOwner, name: string, device: Device): Promise<void> {
-    const nic = effectiveNic(name, device, owner.config);
+    const nic = await completeNic(owner, name, device, { mac: true });
     const managed = this.networks.find(nic['network'] || nic['parent'] || '');
     if (managed) await this.#promise(owner, name, nic, managed);
   }

@@ -4,6 +4,7 @@ import type { HostContext } from '#members';
 import { ipBatch } from '#networks/host';
 import { effectiveNic, liveKeysOf, nicKeys } from '../../model/index.js';
 import type { Device, DeviceDriver, DeviceOwner, PreparedDevice } from '../device-driver.js';
+import { completeNic } from './complete.js';
 import { randomLinkName } from './names.js';
 import { moveIntoContainer, nicAlias, nicIndex, physicalLines } from './veth.js';
 import { hostInterfaceOf, makeVlan, removeVlan } from './vlan.js';
@@ -15,17 +16,17 @@ export class MacvlanNicDriver implements DeviceDriver {
   constructor(private readonly context: HostContext) {}
 
   async prepare(owner: DeviceOwner, name: string, device: Device): Promise<PreparedDevice> {
-    const nic = effectiveNic(name, device, owner.config);
+    const nic = await completeNic(owner, name, device, { mac: true });
     const link = await this.#make(owner, name, nic);
-    return { lxc: physicalLines(nicIndex(owner, name), link, nic['name'] ?? 'eth0') };
+    return { lxc: physicalLines(nicIndex(owner, name), link, nic.name) };
   }
 
   async attach(owner: DeviceOwner, name: string, device: Device): Promise<void> {
-    const nic = effectiveNic(name, device, owner.config);
+    const nic = await completeNic(owner, name, device, { mac: true });
     await using undo = new Undo(this.context.log);
     const link = await this.#make(owner, name, nic);
     undo.add('nic', () => this.detach({ ...owner, pid: undefined }, name, { ...device, host_name: link }));
-    await moveIntoContainer(link, owner.pid!, nic['name'] ?? 'eth0');
+    await moveIntoContainer(link, owner.pid!, nic.name);
     undo.drop();
   }
 

@@ -4,6 +4,7 @@ import type { HostContext } from '#members';
 import { Firewall, ipBatch } from '#networks/host';
 import { effectiveNic, liveKeysOf, nicKeys } from '../../model/index.js';
 import type { Device, DeviceDriver, DeviceOwner, PreparedDevice } from '../device-driver.js';
+import { completeNic } from './complete.js';
 import { clearLimits, isLimited, setLimits } from './limits.js';
 import { nicLabel, randomLinkName } from './names.js';
 import { addRoutes, removeRoutes, routesOf, routeWords } from './routes.js';
@@ -20,17 +21,17 @@ export class PointToPointNicDriver implements DeviceDriver {
   }
 
   async prepare(owner: DeviceOwner, name: string, device: Device): Promise<PreparedDevice> {
-    const nic = effectiveNic(name, device, owner.config);
+    const nic = await completeNic(owner, name, device, { mac: true });
     const { peer } = await this.#make(owner, name, nic);
-    return { lxc: physicalLines(nicIndex(owner, name), peer, nic['name'] ?? 'eth0') };
+    return { lxc: physicalLines(nicIndex(owner, name), peer, nic.name) };
   }
 
   async attach(owner: DeviceOwner, name: string, device: Device): Promise<void> {
-    const nic = effectiveNic(name, device, owner.config);
+    const nic = await completeNic(owner, name, device, { mac: true });
     await using undo = new Undo(this.context.log);
     const { host, peer } = await this.#make(owner, name, nic);
     undo.add('nic', () => this.detach({ ...owner, pid: undefined }, name, { ...device, host_name: host }));
-    await moveIntoContainer(peer, owner.pid!, nic['name'] ?? 'eth0');
+    await moveIntoContainer(peer, owner.pid!, nic.name);
     undo.drop();
   }
 

@@ -4,6 +4,7 @@ import type { HostContext } from '#members';
 import { linkFile } from '#networks/host';
 import { effectiveNic, liveKeysOf, nicKeys } from '../../model/index.js';
 import type { Device, DeviceDriver, DeviceOwner, PreparedDevice } from '../device-driver.js';
+import { completeNic } from './complete.js';
 import { moveIntoContainer, nicIndex, physicalLines } from './veth.js';
 import { hostInterfaceOf, makeVlan, removeVlan } from './vlan.js';
 
@@ -14,20 +15,20 @@ export class PhysicalNicDriver implements DeviceDriver {
   constructor(private readonly context: HostContext) {}
 
   async prepare(owner: DeviceOwner, name: string, device: Device): Promise<PreparedDevice> {
-    const nic = effectiveNic(name, device, owner.config);
+    const nic = await completeNic(owner, name, device, { mac: false });
     const link = await this.#lend(owner, nic);
-    return { lxc: physicalLines(nicIndex(owner, name), link, nic['name'] ?? 'eth0') };
+    return { lxc: physicalLines(nicIndex(owner, name), link, nic.name) };
   }
 
   async attach(owner: DeviceOwner, name: string, device: Device): Promise<void> {
-    const nic = effectiveNic(name, device, owner.config);
+    const nic = await completeNic(owner, name, device, { mac: false });
     await using undo = new Undo(this.context.log);
     const before = { ...owner.config };
     const link = await this.#lend(owner, nic, (keys) => {
       for (const [key, value] of Object.entries(keys)) before[`volatile.${name}.${key}`] = value;
     });
     undo.add('nic', () => this.detach({ ...owner, config: before, pid: undefined }, name, device));
-    await moveIntoContainer(link, owner.pid!, nic['name'] ?? 'eth0');
+    await moveIntoContainer(link, owner.pid!, nic.name);
     undo.drop();
   }
 

@@ -1,4 +1,6 @@
-import { closeSync, copyFileSync, mkdtempSync, openSync, readFileSync, renameSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, copyFileSync, mkdtempSync, openSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { backup, DatabaseSync } from 'node:sqlite';
@@ -7,6 +9,7 @@ import type { SnapshotMeta } from '#raft-ts';
 import { createBaseTables } from '../sqlite/base-tables.js';
 import { connectFile } from '../sqlite/connect.js';
 import { FileSnapshots } from './file-snapshots.js';
+import { built } from './testing/dist.js';
 
 describe('snapshots', () => {
   let directory: string;
@@ -101,6 +104,32 @@ describe('snapshots', () => {
     reader.close();
     other.close();
     expect(rowsOf(live)).toEqual(rowsOf(path));
+  });
+
+  it('are there wholly or not at all, whenever the process is killed over the install', async () => {
+    await snapshots.take();
+    const meta = snapshots.latest() as SnapshotMeta;
+    const seen = new Set<unknown>();
+    for (let moment = 0; moment < 12; moment += 1) {
+      const { live, other, received } = receiver();
+      other.close();
+      send(received, meta);
+      const script = `
+        const { FileSnapshots } = await import(${JSON.stringify(built('../file-snapshots.js').href)});
+        const snapshots = new FileSnapshots(${JSON.stringify(join(directory, 'received'))}, ${JSON.stringify(live)});
+        process.stdout.write('go');
+        await snapshots.install(${JSON.stringify(received.fileOf(meta))});`;
+      const child = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['ignore', 'pipe', 'inherit'] });
+      child.stdout.once('data', () => setTimeout(() => child.kill('SIGKILL'), moment * 1.5));
+      await once(child, 'exit');
+      const after = connectFile(live, false);
+      expect(after.prepare('PRAGMA integrity_check').get()).toMatchObject({ integrity_check: 'ok' });
+      const { n } = after.prepare('SELECT count(*) AS n FROM t').get() as { n: number };
+      seen.add(n);
+      after.close();
+      for (const file of readdirSync(directory)) if (file.startsWith('other.db')) rmSync(join(directory, file));
+    }
+    expect([...seen].filter((n) => n !== 1 && n !== 2000)).toEqual([]);
   });
 
   it('would leave an open reader on the old file for ever if they were renamed into place', async () => {

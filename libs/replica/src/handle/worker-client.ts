@@ -35,7 +35,8 @@ export class WorkerClient {
     log: Logger,
     died: (error: Error) => void,
   ): Promise<WorkerClient> {
-    const worker = new Worker(entry, { workerData: data, resourceLimits: RESOURCE_LIMITS });
+    // No flags of the parent: the entry is built JavaScript, even where a test runner loads sources.
+    const worker = new Worker(entry, { workerData: data, resourceLimits: RESOURCE_LIMITS, execArgv: [] });
     const client = new WorkerClient(worker, applied, log);
     await new Promise<void>((resolve, reject) => {
       let open = false;

@@ -1,6 +1,7 @@
 import type { Provider } from '@nestjs/common';
 import { eventsControllers } from '#events/http';
 import { identityControllers } from '#identities/http';
+import { imagesControllers } from '#images/http';
 import { networksControllers } from '#networks/http';
 import { operationsControllers } from '#operations/http';
 import { PROFILE_RULES, profilesControllers, type ProfileRules } from '#profiles/http';
@@ -20,6 +21,7 @@ export const controllers: (new (...args: never[]) => object)[] = [
   ...profilesControllers,
   ...networksControllers,
   ...storageControllers,
+  ...imagesControllers,
 ];
 
 const profileRules: ProfileRules = {

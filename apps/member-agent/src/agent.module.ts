@@ -1,11 +1,15 @@
 import { type DynamicModule, Module, type Provider } from '@nestjs/common';
 import type { EventHub } from '#events/host';
 import type { HostContext } from '#members';
+import { Devices } from '#devices/host';
+import { ImageAgent } from '#images/host';
 import { NetworksAgent } from '#networks/host';
 import { MemberOperations } from '#operations/host';
 import { ServerHost } from '#server/host';
 import { StorageAgent } from '#storage/host';
 import { MemberWarnings } from '#warnings/host';
+import { storageEnvironment } from './environment.js';
+import { settingOf } from './settings.js';
 import { HOST, HUB } from './tokens.js';
 
 /**
@@ -30,7 +34,22 @@ const wings: Provider[] = [
     inject: [HOST, MemberOperations, MemberWarnings],
     useFactory: (context: HostContext, operations: MemberOperations, warnings: MemberWarnings) => new StorageAgent({ context, operations, warnings }),
   },
-  { provide: ServerHost, inject: [HOST], useFactory: (context: HostContext) => new ServerHost(context) },
+  {
+    provide: ImageAgent,
+    inject: [HOST, MemberOperations, StorageAgent],
+    useFactory: (context: HostContext, operations: MemberOperations, { storage }: StorageAgent) =>
+      new ImageAgent({ context, operations, storage, setting: (key, project) => settingOf(context.replica.reader, key, project) }),
+  },
+  {
+    provide: Devices,
+    inject: [HOST, NetworksAgent, StorageAgent],
+    useFactory: (context: HostContext, networks: NetworksAgent, { storage }: StorageAgent) => new Devices(context, { networks, storage }),
+  },
+  {
+    provide: ServerHost,
+    inject: [HOST],
+    useFactory: (context: HostContext) => new ServerHost(context, { environment: [storageEnvironment(context.members, context.replica.reader)] }),
+  },
 ];
 
 @Module({})

@@ -1,6 +1,7 @@
 import { NestFactory } from '@nestjs/core';
 import { type EventHub, publishApplied } from '#events/host';
 import type { HostContext, Running } from '#members';
+import { ImageAgent } from '#images/host';
 import { NetworksAgent } from '#networks/host';
 import { MemberOperations, type Operations, serveOperations } from '#operations/host';
 import { ServerHost } from '#server/host';
@@ -40,11 +41,12 @@ export async function startAgent(context: AgentContext): Promise<RunningAgent> {
   let goesDown = false;
   let operationsMs = operationsMsDefault;
 
-  const [warnings, operations, networks, storage, server] = [
+  const [warnings, operations, networks, storage, images, server] = [
     app.get(MemberWarnings),
     app.get(MemberOperations),
     app.get(NetworksAgent),
     app.get(StorageAgent),
+    app.get(ImageAgent),
     app.get(ServerHost),
   ];
   try {
@@ -55,6 +57,7 @@ export async function startAgent(context: AgentContext): Promise<RunningAgent> {
     serveOperations(context.members, operations);
     await steps.start('networks', networks, () => (goesDown ? networks.shutdown() : networks.release()));
     await steps.start('storage', storage, () => storage.stop({ unmount: goesDown }));
+    await steps.start('images', images, () => images.stop());
     // Above all that operations work on: they end before it does.
     steps.stopLast('operations', () => operations.shutdown(operationsMs));
   } catch (error) {

@@ -1,4 +1,5 @@
 import { identitiesState } from '#identities/state';
+import { imagesState } from '#images/state';
 import { networksState } from '#networks/state';
 import { profilesState } from '#profiles/state';
 import { projectsState } from '#projects/state';
@@ -11,4 +12,13 @@ import { warningsState } from '#warnings/state';
  * All state wings, from the ground up: entities, migrations and commands of the replica. The order is that of the migrations of a new database; in an
  * old one each runs when it is new.
  */
-export const schema: readonly StateWing[] = [identitiesState, projectsState, serverState, warningsState, profilesState, networksState, storageState];
+export const schema: readonly StateWing[] = [
+  identitiesState,
+  projectsState,
+  serverState,
+  warningsState,
+  profilesState,
+  networksState,
+  storageState,
+  imagesState,
+];

@@ -18,7 +18,9 @@ const subcommands: Record<string, () => Promise<Subcommand>> = {
   version: async () => (await import('./commands/version.js')).version,
 };
 
-async function main([first, ...rest]: string[]): Promise<number> {
+async function main(args: string[]): Promise<number> {
+  // LXD's own scripts start the daemon with an empty argument where others have --debug.
+  const [first, ...rest] = args.filter((argument) => argument !== '');
   if (first === undefined || first.startsWith('-')) {
     if (first === '--help' || first === '-h') return help();
     if (first === '--version') return await (await import('./commands/version.js')).version.run([], '');

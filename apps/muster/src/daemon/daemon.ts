@@ -42,6 +42,7 @@ export async function startDaemon({ stateDir, log, group }: DaemonOptions): Prom
   const replica = await openReplica({ stateDir, wings: schema, worker, memberId: 1, log });
   const local = openLocalStore(join(stateDir, 'local.db'));
   const keyPair = await serverCertificate(stateDir, hostname());
+  const fingerprint = new X509Certificate(keyPair.certificate).fingerprint256.replaceAll(':', '').toLowerCase();
   const { member } = await replica.status();
 
   const memberName = (): string => 'none';
@@ -55,12 +56,13 @@ export async function startDaemon({ stateDir, log, group }: DaemonOptions): Prom
     pid: process.pid,
     version,
     certificate: () => keyPair.certificate,
-    fingerprint: () => new X509Certificate(keyPair.certificate).fingerprint256.replaceAll(':', '').toLowerCase(),
+    fingerprint: () => fingerprint,
     shutdown: () => stopServices(true),
   };
   const context = { replica, local, members, server, naming: namingOf(stateDir), clock, log };
   const agent = await startAgent({ ...context, events });
   const scheduler = await startScheduler(context);
+  const config = agent.server.config.read();
   const gateway = await startGateway({
     ...context,
     events,
@@ -68,7 +70,8 @@ export async function startDaemon({ stateDir, log, group }: DaemonOptions): Prom
     stateDir,
     socketGroup: group,
     keyPair,
-    httpsAddress: agent.server.config.read()['core.https_address'],
+    httpsAddress: config['core.https_address'],
+    metricsAddress: config['core.metrics_address'],
     controllers,
     providers,
   });

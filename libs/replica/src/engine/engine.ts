@@ -27,6 +27,7 @@ const LOG_BYTES_MAX = 64 * 1024 * 1024;
 /** What compaction by size leaves, for peers that lag a little. */
 const LOG_BYTES_KEPT = 32 * 1024 * 1024;
 const JUMP_MS = 3600_000;
+const NO_SPACE = 'No space left on the device of the database';
 
 export interface EngineParts {
   readonly node: RaftNode;
@@ -65,6 +66,8 @@ export class Engine implements EngineFace {
   #ticks = 0;
   #clockOffsetMs: number;
   #readyWaiters: (() => void)[] = [];
+  /** Who wants the mutex, with nothing in flight. */
+  #freeWaiters: (() => void)[] = [];
   readonly #warnings: string[] = [];
   #closed = false;
 
@@ -182,11 +185,14 @@ export class Engine implements EngineFace {
     const closing = fault.unavailable('The server is shutting down');
     this.#submitter.fail(closing);
     this.#barriers.fail(closing);
+    this.#tellFree();
     // A capture or backup under way ends by itself; nothing new begins.
     while (this.#mutex.held) await this.parts.clock.turn();
     await this.parts.transport.close();
     this.#applier.leftOffice();
     this.parts.machine.makeDurable();
+    // So that the next start finds a short WAL.
+    this.parts.machine.checkpoint();
     this.parts.history.close();
     await this.parts.machine.close();
     // The last batch of a log may be called torn; after this one, what was acknowledged is not the last.
@@ -204,12 +210,14 @@ export class Engine implements EngineFace {
         node.requestSnapshot(machine.standing().index + 1);
         this.#barriers.fail(this.#stoppedFault());
         this.#submitter.fail(this.#stoppedFault());
+        this.#proposer.refuseAll(this.#stoppedFault());
         this.#tellReady();
         this.#consensus.pump();
       },
       databaseFull: (error) => {
         this.parts.logger.error({ err: error }, 'no space left for the database: nothing is applied until there is');
         this.#noSpace = true;
+        this.#proposer.refuseAll(fault.unavailable(NO_SPACE, { retryAfterS: 5 }));
       },
     };
   }
@@ -251,6 +259,12 @@ export class Engine implements EngineFace {
     this.#barriers.settle();
     this.#proposer.kick();
     this.#tellReady();
+    this.#tellFree();
+    this.#consensus.pump();
+  }
+
+  #tellFree(): void {
+    for (const resolve of this.#freeWaiters.splice(0)) resolve();
   }
 
   #tellReady(): void {
@@ -301,7 +315,7 @@ export class Engine implements EngineFace {
   #hindrance(): string | undefined {
     if (this.#closed) return 'The server is shutting down';
     if (this.#applier.stoppedBecause !== undefined) return this.#stoppedFault().message;
-    return this.#noSpace ? 'No space left on the device of the database' : undefined;
+    return this.#noSpace ? NO_SPACE : undefined;
   }
 
   #stoppedFault(): Fault {
@@ -354,6 +368,7 @@ export class Engine implements EngineFace {
     this.#noSpace = true;
     const { node, clock, logger } = this.parts;
     logger.error({}, 'no space left for the log: nothing is accepted until there is');
+    this.#proposer.refuseAll(fault.unavailable(NO_SPACE, { retryAfterS: 5 }));
     // With nobody to hand over to, it stays in office: reads need it, and they write nothing.
     if (node.status().configuration.voters.length > 1) node.setPromotable(false, clock.monotonicMs());
   }
@@ -380,6 +395,7 @@ export class Engine implements EngineFace {
   /** The mutex is free: what waited for it. */
   #released(): void {
     this.#applier.run();
+    this.#tellFree();
     this.#proposer.kick();
     if (this.#installDue) void this.#install(this.#installDue);
     else if (this.#snapshotWanted && this.#applier.idle)
@@ -387,7 +403,7 @@ export class Engine implements EngineFace {
   }
 
   async #takeSnapshot(): Promise<void> {
-    const { snapshots, clock, log } = this.parts;
+    const { snapshots, log } = this.parts;
     for (;;) {
       const taking = this.#applier.idle ? this.#mutex.tryHold(() => snapshots.take()) : undefined;
       if (taking) {
@@ -397,7 +413,7 @@ export class Engine implements EngineFace {
         return;
       }
       if (this.#closed) throw fault.unavailable('The server is shutting down');
-      await clock.turn();
+      await new Promise<void>((resolve) => this.#freeWaiters.push(resolve));
     }
   }
 

@@ -45,6 +45,8 @@ export class History {
   readonly #gathered: HistoryRow[] = [];
   #last: number;
   #sinceCut = 0;
+  /** `last` as written. */
+  #written: number;
 
   constructor(
     private readonly db: DatabaseSync,
@@ -59,6 +61,7 @@ export class History {
     `);
     this.#statements = new StatementCache(db);
     this.#last = this.#reached().entry;
+    this.#written = this.#last;
   }
 
   /** Everything up to this index is in here, is known to have no rows, or is a gap. */
@@ -91,6 +94,7 @@ export class History {
   }
 
   flush(): void {
+    if (this.#gathered.length === 0 && this.#written === this.#last) return;
     const rows = this.#gathered.splice(0);
     this.db.exec('BEGIN IMMEDIATE');
     const insert = this.#statements.prepare('INSERT OR REPLACE INTO history VALUES (?, ?, ?, ?, ?, ?, ?, ?)');
@@ -103,6 +107,7 @@ export class History {
     this.#sinceCut += rows.length;
     if (this.#sinceCut >= CUT_EVERY) this.#cut(rows.at(-1)?.time ?? 0);
     this.db.exec('COMMIT');
+    this.#written = this.#last;
   }
 
   read({ from = 1, limit = 100, project }: { from?: number | undefined; limit?: number | undefined; project?: string | undefined }): HistoryRow[] {

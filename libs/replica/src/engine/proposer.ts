@@ -61,6 +61,14 @@ export class Proposer {
     this.#refuse(this.fifo.drain());
   }
 
+  /** What waits here is not done, and will not be. */
+  refuseAll(why: Fault): void {
+    const { kind, message, retryAfterS } = why;
+    for (const item of this.fifo.drain()) if (item.kind !== 'migration') item.settle({ kind: 'fault', fault: { kind, message, retryAfterS } });
+    // Migrations are queued anew when there is a going on.
+    this.#migratedTerm = 0;
+  }
+
   async #work(): Promise<void> {
     if (this.#working) return;
     this.#working = true;

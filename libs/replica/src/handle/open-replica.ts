@@ -43,19 +43,15 @@ export async function openReplica(options: OpenReplicaOptions): Promise<Replica>
       });
     });
   let handle: ReplicaHandle | undefined;
+  let client: WorkerClient | undefined;
   try {
-    const client = await WorkerClient.start(
-      worker,
-      { directory, identity, leases, logLevel: 'info' },
-      (applied) => handle?.applied(applied),
-      log,
-      died,
-    );
+    client = await WorkerClient.start(worker, { directory, identity, leases, logLevel: 'info' }, (applied) => handle?.applied(applied), log, died);
     const reader = new DatabaseSync(join(directory, 'replica.db'), { readOnly: true, timeout: 5000 });
     handle = new ReplicaHandle(client, reader, wings, lock);
     await client.call('ready');
     return handle;
   } catch (error) {
+    await client?.close();
     lock?.[Symbol.dispose]();
     throw error;
   }

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Operation } from '#api-contract';
 import type { Operations } from '#operations/host';
 import { PROJECT_USAGE, projectsControllers } from '#projects/http';
+import { profilesState } from '#profiles/state';
 import { StorageAgent } from '#storage/host';
 import { storageState } from '#storage/state';
 import { TestGateway, type TestReply } from '#testkit/gateway';
@@ -17,7 +18,7 @@ beforeAll(async () => {
   gateway = await TestGateway.open({
     controllers: [...storageControllers, ...projectsControllers],
     providers: [{ provide: PROJECT_USAGE, useValue: { resources: () => ({}) } }],
-    wings: [storageState],
+    wings: [profilesState, storageState],
     async hosts(context, running) {
       operations = running;
       agent = new StorageAgent({ context, operations, warnings: { raise: () => {}, resolve: () => {} } });

@@ -112,28 +112,3 @@ export async function formatDevice(device: string, label: string): Promise<void>
 export async function filesystemUuid(device: string): Promise<string> {
   return (await runOk('blkid', ['-s', 'UUID', '-o', 'value', device], { failure: "Failed to read the filesystem's UUID" })).toString().trim();
 }
-
-/** Attaches a loop device, past the page cache where the filesystem below allows it. */
-export async function attachLoop(file: string): Promise<string> {
-  const attach = (extra: string[]) => run('losetup', ['--find', '--nooverlap', ...extra, '--show', file]);
-  const direct = await attach(['--direct-io=on']);
-  const result = direct.code === 0 ? direct : await attach([]);
-  if (result.code !== 0) throw fault.internal('Failed to attach a loop device', { detail: result.stderr.toString() });
-  return result.stdout.toString().trim();
-}
-
-/** Goes away by itself with its last user: called right after the mount, it costs nothing until the unmount. */
-export async function detachLoop(device: string): Promise<void> {
-  await run('losetup', ['--detach', device]);
-}
-
-/** The loop device of a file, if there is one. */
-export async function loopOf(file: string): Promise<string | undefined> {
-  const result = await run('losetup', ['--associated', file, '--noheadings', '--output', 'NAME']);
-  return result.stdout.toString().trim().split('\n')[0] || undefined;
-}
-
-/** Tells a loop device that its file has grown. */
-export async function refreshLoop(device: string): Promise<void> {
-  await runOk('losetup', ['--set-capacity', device], { failure: 'Failed to grow the loop device' });
-}

@@ -21,6 +21,8 @@ import { deleteDeep, snapshotDeep } from './subvolumes.js';
 /** Volumes are subvolumes: clones and snapshots are made at once and share their data; limits are quota groups. */
 export class BtrfsDriver implements StorageDriver {
   readonly capabilities = driverDescription('btrfs').capabilities;
+  /** Known once mounted: asking each time would double the time of a deletion. */
+  #quotas = false;
 
   constructor(private readonly place: PoolPlace) {}
 
@@ -30,7 +32,7 @@ export class BtrfsDriver implements StorageDriver {
 
   async removePool(): Promise<void> {
     if (isMounted(this.place.path) || (await command.isSubvolume(this.place.path))) {
-      for (const inner of (await command.nestedSubvolumes(this.place.path)).reverse()) await deleteDeep(`${this.place.path}/${inner}`);
+      for (const inner of (await command.nestedSubvolumes(this.place.path)).reverse()) await this.#deleteSubvolume(`${this.place.path}/${inner}`);
       for (const name of await namesIn(this.place.path)) await removeTree(`${this.place.path}/${name}`);
     }
     await this.unmountPool();
@@ -40,6 +42,7 @@ export class BtrfsDriver implements StorageDriver {
   async mountPool(): Promise<void> {
     if (!isMounted(this.place.path)) await mountSource(this.place);
     await makePoolDirectories(this.place.path);
+    this.#quotas = (await command.quotaGroup(this.place.path)) !== 'off';
   }
 
   unmountPool(): Promise<void> {
@@ -131,16 +134,16 @@ export class BtrfsDriver implements StorageDriver {
       // A blank keeps this name apart from every volume's. A second try after a crash finds the old contents aside already.
       const aside = `${this.place.path}/${liveDirectory(volume.type)}/.restoring ${volume.name}`;
       if (!(await pathExists(aside))) await rename(path, aside);
-      await deleteDeep(path);
+      await this.#deleteSubvolume(path);
       try {
         await snapshotDeep(source, path, { readOnly: false });
         await setVolumeMode(path, volume.type);
       } catch (error) {
-        await deleteDeep(path);
+        await this.#deleteSubvolume(path);
         await rename(aside, path);
         throw error;
       }
-      await deleteDeep(aside);
+      await this.#deleteSubvolume(aside);
       if (limit > 0) await command.limitQuotaGroup(path, limit);
     },
     copy: (from, snapshot, to) => this.#takeSnapshot(this.snapshots.path(from, snapshot), to, snapshot),
@@ -155,6 +158,7 @@ export class BtrfsDriver implements StorageDriver {
       if (group === 'off') {
         if (sizeBytes <= 0) return;
         await command.enableQuotas(this.place.path);
+        this.#quotas = true;
         await command.rescanQuotas(this.place.path);
         group = await command.quotaGroup(path);
       }
@@ -191,13 +195,17 @@ export class BtrfsDriver implements StorageDriver {
     try {
       await work();
     } catch (error) {
-      await deleteDeep(target);
+      await this.#deleteSubvolume(target);
       throw error;
     }
   }
 
+  #deleteSubvolume(path: string): Promise<void> {
+    return deleteDeep(path, { quotas: this.#quotas });
+  }
+
   async #delete(path: string): Promise<void> {
-    await deleteDeep(path);
+    await this.#deleteSubvolume(path);
     // A plain directory can lie here after a restore by hand.
     await removeTree(path);
   }

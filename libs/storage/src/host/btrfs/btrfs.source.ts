@@ -1,6 +1,6 @@
 import { chmod, mkdir, open, realpath, rm, rmdir, stat, statfs, truncate } from 'node:fs/promises';
 import { dirname, normalize } from 'node:path';
-import { bindMount, filesystemType, mountAt, mountFilesystem } from '#host-kit';
+import { attachLoop, bindMount, detachLoop, filesystemType, listLoops, mountAt, mountFilesystem, refreshLoop } from '#host-kit';
 import { fault, parseSize } from '#kit';
 import { loopFilePath } from '../../model/index.js';
 import type { PoolPlace } from '../driver.js';
@@ -109,11 +109,11 @@ export async function mountSource(place: PoolPlace): Promise<void> {
     case 'loop': {
       const file = loopFilePath(place.stateDir, place.name);
       if (!(await pathExists(file))) throw fault.unavailable(`The loop file of storage pool "${place.name}" is missing`);
-      const device = await command.attachLoop(file);
+      const device = await attachLoop(file, { directIo: true });
       try {
         await mountFilesystem(device, place.path, { type: 'btrfs', options });
       } finally {
-        await command.detachLoop(device);
+        await detachLoop(device);
       }
       return;
     }
@@ -142,8 +142,7 @@ export async function growLoop(place: PoolPlace, size: string): Promise<void> {
   const wanted = parseSize(size);
   if (wanted < (await stat(file)).size) throw fault.invalid('Pools cannot be shrunk');
   await truncate(file, wanted);
-  const device = await command.loopOf(file);
-  if (device) await command.refreshLoop(device);
+  for (const { device } of await listLoops(file)) await refreshLoop(device);
   await command.growFilesystem(place.path);
 }
 

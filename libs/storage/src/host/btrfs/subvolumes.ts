@@ -22,10 +22,14 @@ export async function snapshotDeep(from: string, to: string, options: { readOnly
   if (options.readOnly) await command.setReadOnly(to, true);
 }
 
-/** Deletes a subvolume with all inside it. Nothing there is success. */
-export async function deleteDeep(path: string): Promise<void> {
+/**
+ * Deletes a subvolume with all inside it. Nothing there is success. `quotas`: the filesystem keeps quota groups; kernels before 6.12 leave a deleted
+ * subvolume's group for ever, newer ones refuse to destroy it and clean up themselves.
+ */
+export async function deleteDeep(path: string, options: { quotas: boolean }): Promise<void> {
   if (!(await command.isSubvolume(path))) return;
-  const group = await command.quotaGroup(path);
+  const group = options.quotas ? await command.quotaGroup(path) : 'off';
+  if (typeof group === 'object') await command.destroyQuotaGroup(group.id, path);
   if (!(await deleteQuick(path))) {
     const inner = await command.nestedSubvolumes(path);
     for (const relative of ['', ...inner]) await command.setReadOnly(relative === '' ? path : `${path}/${relative}`, false);
@@ -34,7 +38,6 @@ export async function deleteDeep(path: string): Promise<void> {
     }
     if (!(await deleteQuick(path))) throw fault.internal('Failed to delete a subvolume');
   }
-  if (typeof group === 'object') await command.destroyQuotaGroup(group.id, path.slice(0, path.lastIndexOf('/')));
 }
 
 async function deleteQuick(path: string): Promise<boolean> {

@@ -1,0 +1,2 @@
+// The http wing: being written by the lead.
+export const instancesControllers: (new (...args: never[]) => object)[] = [];

@@ -77,6 +77,11 @@ export class Core {
     return isSoleVoter(this.configurations.inForce, this.id);
   }
 
+  /** An entry of the own term is committed: what is committed is known. */
+  get knowsCommit(): boolean {
+    return this.rules.knowsCommit(this.log.term(this.log.commit), this.term);
+  }
+
   get majorities(): readonly (readonly MemberId[])[] {
     return this.rules.majorities(this.configurations.inForce);
   }

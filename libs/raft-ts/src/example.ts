@@ -37,7 +37,10 @@ export function example(): string[][] {
 
   const run = (ms: number): void => {
     for (const end = nowMs + ms; nowMs < end; nowMs += 50) {
-      for (const member of members) (member.node.tick(nowMs), turn(member));
+      for (const member of members) {
+        member.node.tick(nowMs);
+        turn(member);
+      }
       for (let m = network.shift(); m; m = network.shift()) {
         const to = members[m.to - 1]!;
         to.node.step(m, nowMs);

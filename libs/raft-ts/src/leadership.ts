@@ -4,6 +4,7 @@
  */
 import { membersOf } from './configuration.js';
 import type { Core } from './core.js';
+import { HandOver } from './handover.js';
 import { Lease } from './lease.js';
 import { Progress } from './progress.js';
 import { reachedByAll } from './quorum.js';
@@ -20,18 +21,18 @@ export class Leadership {
   readonly peers = new Map<MemberId, Progress>();
   readonly lease: Lease;
   readonly reads: ReadRounds;
-  transfer: { readonly to: MemberId; readonly untilMs: number; sent: boolean } | undefined;
+  readonly handOver: HandOver;
   private readonly sinceMs: number;
   private nextHeartbeatMs: number;
   /** Something happened that may allow sending. */
   private dirty = true;
   private uncommitted: { readonly index: number; readonly bytes: number }[] = [];
   private uncommittedBytes = 0;
-  private slowWrites: number[] = [];
 
   constructor(private readonly core: Core) {
     this.lease = new Lease(core);
     this.reads = new ReadRounds(core, this.lease);
+    this.handOver = new HandOver(core, this.peers, this.lease);
     this.sinceMs = core.nowMs;
     this.nextHeartbeatMs = core.nowMs;
   }
@@ -70,7 +71,7 @@ export class Leadership {
       const incarnation = core.configurations.inForce.incarnations[id] ?? 0;
       if (this.peers.get(id)?.incarnation !== incarnation) this.peers.set(id, new Progress(id, incarnation, core.log.lastIndex + 1));
     }
-    if (this.transfer && !core.configurations.inForce.voters.includes(this.transfer.to)) this.transfer = undefined;
+    this.handOver.configurationChanged();
     this.dirty = true;
   }
 
@@ -99,7 +100,7 @@ export class Leadership {
       peer.replicate();
     }
     if (news) this.maybeCommit();
-    this.continueTransfer();
+    this.handOver.continue();
     this.dirty = true;
   }
 
@@ -183,7 +184,7 @@ export class Leadership {
     const { nowMs, timers } = core;
     this.dirty = true;
     if (!late && this.lostQuorum()) return core.follow(core.term, undefined);
-    if (!late && this.transfer && nowMs >= this.transfer.untilMs) this.transfer = undefined;
+    if (!late) this.handOver.expire();
     for (const peer of this.peers.values()) {
       if (!late && snapshotStalled(core, peer) && peer.state === 'snapshot') peer.probe(peer.match + 1);
       if (peer.state === 'replicating' && peer.waitingSinceMs !== undefined && nowMs - peer.waitingSinceMs >= 2 * timers.resendMs) {
@@ -207,61 +208,6 @@ export class Leadership {
     return core.nowMs - Math.max(heard, this.sinceMs) >= core.timers.quorumMs;
   }
 
-  logWriteTook(durationMs: number): void {
-    const { nowMs, timers } = this.core;
-    if (durationMs < timers.slowLogMs) return;
-    this.slowWrites = this.slowWrites.filter((at) => nowMs - at < timers.slowLogWindowMs);
-    this.slowWrites.push(nowMs);
-    if (this.slowWrites.length < timers.slowLogTimes) return;
-    this.slowWrites = [];
-    this.handOver();
-  }
-
-  // — Leaving —
-
-  /** Hands over to `to`, or the best. False if there is nobody. */
-  handOver(to: MemberId | undefined = this.best()): boolean {
-    const { core } = this;
-    if (to === undefined || to === core.id || !core.configurations.inForce.voters.includes(to)) return false;
-    if (this.transfer?.to === to) return true;
-    this.transfer = { to, untilMs: core.nowMs + core.timers.transferMs, sent: false };
-    this.continueTransfer();
-    this.dirty = true;
-    return true;
-  }
-
-  /** Leaves office at once, for the best successor there is. */
-  resign(): void {
-    const { core } = this;
-    const to = this.best();
-    if (to !== undefined) this.sendTimeoutNow(to);
-    core.follow(core.term, undefined);
-  }
-
-  private continueTransfer(): void {
-    const { transfer } = this;
-    if (!transfer || transfer.sent || this.peers.get(transfer.to)?.match !== this.core.log.lastIndex) return;
-    transfer.sent = true;
-    this.sendTimeoutNow(transfer.to);
-  }
-
-  private sendTimeoutNow(to: MemberId): void {
-    this.lease.handedOver();
-    this.core.send(to, { type: 'timeout-now' });
-  }
-
-  /** The voter that was heard lately and has most of the log. */
-  private best(): MemberId | undefined {
-    const { core } = this;
-    let best: Progress | undefined;
-    for (const id of core.configurations.inForce.voters) {
-      const peer = this.peers.get(id);
-      if (!peer || peer.heardMs === undefined || core.nowMs - peer.heardMs > core.timers.promiseMs) continue;
-      if (!best || peer.match > best.match) best = peer;
-    }
-    return best?.id;
-  }
-
   // — Sending —
 
   /** Sends whatever has become possible. */
@@ -272,7 +218,7 @@ export class Leadership {
     for (const peer of this.peers.values()) this.pump(peer);
     const { configurations, isVoter, log } = this.core;
     // A leader that removed itself leaves once that is committed (thesis §4.2.2), having told everybody.
-    if (!isVoter && configurations.inForceIndex <= log.commit) this.resign();
+    if (!isVoter && configurations.inForceIndex <= log.commit) this.handOver.resign();
   }
 
   /** Heartbeats: to the voters, whose answers count; with `all` to learners too, and to spares when it is their time. */

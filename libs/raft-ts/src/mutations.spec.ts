@@ -39,7 +39,10 @@ function leased(rules: Partial<Rules>, answeredMs = 550): Lone {
   const lone = leader({ rules, leases: true });
   lone.node.tick(550);
   const round = roundOf(lone.settle().messages);
-  for (let at = 600; at < answeredMs; at += 50) (lone.node.tick(at), lone.settle());
+  for (let at = 600; at < answeredMs; at += 50) {
+    lone.node.tick(at);
+    lone.settle();
+  }
   lone.receive(2, 1, { type: 'heartbeat-ack', round }, answeredMs);
   lone.settle();
   return lone;
@@ -157,7 +160,10 @@ const witnesses: Record<string, Witness> = {
   // Sent at 550, answered at 900: the promise of 2 ended at 1,050 at the latest.
   'the lease begins at receipt': (rules) => {
     const lone = leased(rules, 900);
-    for (const at of [950, 1_000, 1_050]) (lone.node.tick(at), lone.settle());
+    for (const at of [950, 1_000, 1_050]) {
+      lone.node.tick(at);
+      lone.settle();
+    }
     return answersAtOnce(lone, 1_060);
   },
   'the lease is compared with the last tick': (rules) => answersAtOnce(leased(rules), 2_000),

@@ -1,16 +1,16 @@
-/** The node: takes each input to the part it is for, and gathers what comes out into a Ready. The contract stands in types.ts. */
+/** The node: takes each input to the part it is for. The contract stands in types.ts. */
 import { assert } from '#kit/assert';
-import { changed, isJoint } from './configuration.js';
+import { changed } from './configuration.js';
 import { Core } from './core.js';
 import { Election } from './election.js';
 import { onAppend, onHeartbeat } from './follower.js';
 import { Identities } from './identities.js';
+import { Outlet } from './outlet.js';
 import { ReadForwards } from './read-forwards.js';
 import { SnapshotReceiver } from './snapshot-receiver.js';
 import { statusOf } from './status.js';
 import type {
   ConfigurationChange,
-  HardState,
   MemberId,
   Message,
   PersistedUpTo,
@@ -31,14 +31,9 @@ export class RaftNode implements Raft {
   private readonly identities: Identities;
   private readonly forwards: ReadForwards;
   private readonly receiver: SnapshotReceiver;
+  private readonly outlet: Outlet;
   private lastRealMs: number | undefined;
   private wasLate = false;
-
-  /** What the last Ready said, to know what is new. */
-  private given: { hardState: HardState; role: string; leader: MemberId | undefined; leaveJointDue: boolean };
-  private readyNumber = 0;
-  /** Readys that are being written. */
-  private writing: { readonly number: number; readonly end: Position; readonly hardState: HardState }[] = [];
 
   constructor(options: RaftOptions) {
     assert(options.identity.boots.length > 0, 'a start has a boot nonce');
@@ -49,7 +44,7 @@ export class RaftNode implements Raft {
     this.election = new Election(core, () => this.receiver.lacksSnapshot);
     this.identities = new Identities(core, options.peerBoots ?? {});
     this.forwards = new ReadForwards(core);
-    this.given = { hardState: { ...options.hardState }, role: core.role, leader: undefined, leaveJointDue: false };
+    this.outlet = new Outlet(core, this.receiver, this.identities, this.forwards, options.hardState);
     // Nobody else can lead, so there is nothing to wait for.
     if (core.isSoleVoter) this.election.campaign();
   }
@@ -99,7 +94,7 @@ export class RaftNode implements Raft {
     const refused = this.refusal(at);
     if (refused) return { refused };
     // Without an entry of the own term committed, a single-step change could act on a configuration that another leader never saw (§4.1).
-    if (core.configurations.inForceIndex > core.log.applied || !this.knowsCommit) return { refused: 'pending' };
+    if (core.configurations.inForceIndex > core.log.applied || !core.knowsCommit) return { refused: 'pending' };
     const configuration = changed(core.configurations.inForce, change);
     if ('why' in configuration) return { refused: 'invalid', why: configuration.why };
     core.office!.propose('configuration', data, configuration);
@@ -119,18 +114,18 @@ export class RaftNode implements Raft {
 
   transferLeadership(nowMs: number, to?: MemberId): boolean {
     this.advance(nowMs);
-    return this.core.office?.handOver(to) ?? false;
+    return this.core.office?.handOver.begin(to) ?? false;
   }
 
   requestSnapshot(minIndex: number): void {
-    this.core.office?.resign();
+    this.core.office?.handOver.resign();
     this.receiver.request(minIndex);
   }
 
   setPromotable(yes: boolean, nowMs: number): void {
     this.advance(nowMs);
     this.core.promotable = yes;
-    if (!yes) this.core.office?.resign();
+    if (!yes) this.core.office?.handOver.resign();
     else if (this.core.isSoleVoter && !this.core.office) this.election.campaign();
   }
 
@@ -147,20 +142,14 @@ export class RaftNode implements Raft {
 
   logWriteTook(durationMs: number, nowMs: number): void {
     this.advance(nowMs);
-    this.core.office?.logWriteTook(durationMs);
+    this.core.office?.handOver.logWriteTook(durationMs);
   }
 
   persisted(upTo: PersistedUpTo): void {
-    const { core } = this;
-    let hardState: HardState | undefined;
-    while (this.writing.length > 0 && this.writing[0]!.number <= upTo.ready) {
-      const written = this.writing.shift()!;
-      core.log.durableTo(written.end);
-      hardState = written.hardState;
-    }
+    const hardState = this.outlet.persisted(upTo.ready);
     if (!hardState) return;
     this.election.durable(hardState);
-    core.office?.maybeCommit();
+    this.core.office?.maybeCommit();
   }
 
   applied(index: number): void {
@@ -178,69 +167,11 @@ export class RaftNode implements Raft {
   // — Output —
 
   hasReady(): boolean {
-    const { core, given } = this;
-    this.flush();
-    return (
-      core.messagesNow.length > 0 ||
-      core.messagesAfterPersist.length > 0 ||
-      core.readStates.length > 0 ||
-      core.log.hasUnwritten ||
-      core.snapshotWanted !== undefined ||
-      this.receiver.hasOutput ||
-      this.identities.hasOutput ||
-      this.nextCommitted <= this.lastDeliverable ||
-      core.term !== given.hardState.term ||
-      core.vote !== given.hardState.vote ||
-      core.role !== given.role ||
-      core.leader !== given.leader ||
-      this.leaveJointDue !== given.leaveJointDue
-    );
+    return this.outlet.hasReady();
   }
 
   ready(): Ready {
-    const { core, given } = this;
-    this.flush();
-    const committed = this.takeCommitted();
-    const snapshot = this.receiver.takeInstall();
-    const entries = core.log.takeUnwritten();
-    const snapshotChunk = this.receiver.takeChunk();
-    const peerBoots = this.identities.takeSeen();
-
-    // The commit index alone is a hint that is not worth a write of its own.
-    const hardState: HardState = { term: core.term, ...(core.vote !== undefined && { vote: core.vote }), commit: core.log.commit };
-    const mustTell = core.term !== given.hardState.term || core.vote !== given.hardState.vote;
-    const tells = mustTell || ((entries.length > 0 || snapshot !== undefined) && hardState.commit !== given.hardState.commit);
-    if (tells) given.hardState = hardState;
-    given.role = core.role;
-    given.leader = core.leader;
-    given.leaveJointDue = this.leaveJointDue;
-
-    const end: Position = { term: core.log.termOf(core.log.handed), index: core.log.handed };
-    this.writing.push({ number: ++this.readyNumber, end, hardState });
-    const ready: Ready = {
-      upTo: { ...end, ready: this.readyNumber },
-      mustPersist: tells || entries.length > 0 || snapshot !== undefined || snapshotChunk !== undefined,
-      entries,
-      messagesNow: core.messagesNow,
-      messagesAfterPersist: core.messagesAfterPersist,
-      committed,
-      readStates: core.readStates,
-      term: core.term,
-      role: core.role,
-      leaveJointDue: given.leaveJointDue,
-      refusals: this.identities.takeRefusals(),
-      ...(tells && { hardState }),
-      ...(snapshot && { snapshot }),
-      ...(snapshotChunk && { snapshotChunk }),
-      ...(core.snapshotWanted !== undefined && { snapshotWanted: core.snapshotWanted }),
-      ...(core.leader !== undefined && { leader: core.leader }),
-      ...(peerBoots && { peerBoots }),
-    };
-    core.messagesNow = [];
-    core.messagesAfterPersist = [];
-    core.readStates = [];
-    core.snapshotWanted = undefined;
-    return ready;
+    return this.outlet.ready();
   }
 
   pinnedIndex(): number | undefined {
@@ -261,46 +192,12 @@ export class RaftNode implements Raft {
     if (nowMs > this.core.nowMs) this.core.nowMs = nowMs;
   }
 
-  private flush(): void {
-    this.core.office?.flush();
-    this.forwards.flush();
-  }
-
-  private get knowsCommit(): boolean {
-    const { log, rules, term } = this.core;
-    return rules.knowsCommit(log.term(log.commit), term);
-  }
-
-  private get leaveJointDue(): boolean {
-    const { configurations, log, office } = this.core;
-    return office !== undefined && isJoint(configurations.inForce) && configurations.inForceIndex <= log.applied && this.knowsCommit;
-  }
-
   private refusal(at: Position): ProposeRefusal | undefined {
     const { office, term, log } = this.core;
     if (!office) return 'not-leader';
-    if (office.transfer) return 'transferring';
+    if (office.handOver.to !== undefined) return 'transferring';
     if (at.term !== term || at.index !== log.lastIndex + 1) return 'place';
     return office.isFull ? 'full' : undefined;
-  }
-
-  private get nextCommitted(): number {
-    return this.core.log.delivered + 1;
-  }
-
-  private get lastDeliverable(): number {
-    const { log, rules } = this.core;
-    return this.receiver.lacksSnapshot ? 0 : rules.deliverableIndex(log.commit, log.durable);
-  }
-
-  private takeCommitted(): Ready['committed'] {
-    const { log, limits } = this.core;
-    const to = this.lastDeliverable;
-    if (this.nextCommitted > to) return [];
-    const entries = log.entries(this.nextCommitted, to, limits.committedBytes);
-    assert(entries[0]?.index === this.nextCommitted, 'what is not applied yet is still in the log');
-    log.deliveredTo(entries.at(-1)!.index);
-    return entries;
   }
 
   /** Makes the message's term and this member's the same, or says that the message counts for nothing. */

@@ -40,8 +40,7 @@ export class ReadRounds {
   ask(origin: MemberId, id: number, boot: string): void {
     const { core } = this;
     const read = { origin, id, boot };
-    const knowsCommit = core.rules.knowsCommit(core.log.term(core.log.commit), core.term);
-    if (knowsCommit && (!core.rules.readNeedsRound(core.isSoleVoter) || this.lease.valid)) {
+    if (core.knowsCommit && (!core.rules.readNeedsRound(core.isSoleVoter) || this.lease.valid)) {
       this.answer(read, core.log.commit);
     } else if (this.sent.length > 0 && core.rules.readMayJoin(true)) {
       this.sent.at(-1)!.reads.push(read);
@@ -52,8 +51,7 @@ export class ReadRounds {
 
   /** There are reads that a new round would serve. */
   get wantsRound(): boolean {
-    const { core } = this;
-    return this.waiting.length > 0 && core.rules.knowsCommit(core.log.term(core.log.commit), core.term);
+    return this.waiting.length > 0 && this.core.knowsCommit;
   }
 
   /** A round goes out now. The caller sends it. */

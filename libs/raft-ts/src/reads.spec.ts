@@ -84,8 +84,10 @@ describe('a lease', () => {
       [750, 1_200],
       [850, 1_300],
       [940, 1_390],
-    ] as const)
-      (lone.node.tick(now, real), lone.settle());
+    ] as const) {
+      lone.node.tick(now, real);
+      lone.settle();
+    }
     expect(atOnce(lone, 949)).toBe(true);
     expect(atOnce(lone, 950)).toBe(false);
   });

@@ -15,7 +15,7 @@ export function statusOf(core: Core): RaftStatus {
     stable: log.durable,
     configuration: core.configurations.inForce,
     promotable: core.promotable,
-    transferringTo: office?.transfer?.to,
+    transferringTo: office?.handOver.to,
     leaseUntilMs: office?.lease.untilMs,
     peers: [...(office?.peers.values() ?? [])].map(({ id, state, match, next, inflightBytes, heardMs }) => ({
       id,

@@ -6,7 +6,7 @@ export default defineConfig({
   ssr: { resolve: { conditions: ['source', 'node', 'import', 'default'] } },
   test: {
     root: new URL('..', import.meta.url).pathname,
-    include: ['test/integration/**/*.it.ts'],
+    include: ['test/integration/**/*.it.ts', 'libs/*/src/**/*.it.ts'],
     pool: 'forks',
     fileParallelism: false,
     testTimeout: 60_000,

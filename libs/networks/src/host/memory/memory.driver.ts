@@ -61,7 +61,9 @@ export class MemoryNetworkDriver implements NetworkDriver, Addresses {
     for (const [key, other] of this.#hosts) {
       if (!key.startsWith(`${network.id}/`) || key === keyOf(network, host)) continue;
       const clash = (host.ipv4 && host.ipv4 === other.ipv4 && host.ipv4) || (host.ipv6 && host.ipv6 === other.ipv6 && host.ipv6);
-      if (clash) return Promise.reject(fault.conflict(`IP address "${clash}" already defined on another NIC`));
+      if (!clash) continue;
+      this.#hosts.delete(keyOf(network, host));
+      return Promise.reject(fault.conflict(`IP address "${clash}" already defined on another NIC`));
     }
     this.#hosts.set(keyOf(network, host), { ...host, hwaddr: host.hwaddr.toLowerCase() });
     return Promise.resolve();

@@ -80,5 +80,5 @@ async function publish(
   }
   signal.throwIfAborted();
   const upload = { received: finishUpload(incoming, ''), filename: wanted.filename, type: type as 'container' };
-  return images.adopt(upload, wanted.extras(project), call);
+  return await images.adopt(upload, wanted.extras(project), call);
 }

@@ -1,5 +1,5 @@
 import { isTrue } from '#config-keys';
-import { applyNft, deleteNftTable, run } from '#host-kit';
+import { applyNft } from '#host-kit';
 import type { ConfigMap } from '#api-contract';
 import { bridgeSubnet, dhcpSubnet, formatSubnet } from '../model/index.js';
 
@@ -47,22 +47,6 @@ export class Firewall {
 
   async removeRate(label: string): Promise<void> {
     await this.#apply(this.#emptied('netdev', [`rate.${label}`]));
-  }
-
-  /** Labels of networks and ports that have chains, for finding what was left behind. */
-  async labels(family: 'inet' | 'bridge' | 'netdev'): Promise<Set<string>> {
-    const result = await run('nft', ['-j', 'list', 'chains', family], { timeoutMs: 10_000, outputMaxBytes: 16 << 20 });
-    if (result.code !== 0) return new Set();
-    const { nftables } = JSON.parse(result.stdout.toString('utf8')) as { nftables: { chain?: { table: string; name: string } }[] };
-    const names = nftables.flatMap(({ chain }) => (chain?.table === this.table ? [chain.name] : []));
-    return new Set(names.map((name) => name.slice(name.indexOf('.') + 1)));
-  }
-
-  /** Everything of ours, gone. */
-  async clear(): Promise<void> {
-    await this.#apply(
-      (['inet', 'bridge'] as const).flatMap((family) => [`add table ${family} ${this.table}`, `delete table ${family} ${this.table}`]),
-    );
   }
 
   /** Lines after which these chains are not there, whether they were or not. */

@@ -77,7 +77,7 @@ class Host implements SnapshotSource {
   /** No vote before that, but for the term of the leader who got the promise. */
   promisedMs = 0;
   promisedTerm = 0;
-  /** When a leader's message of that sender and term came last. */
+  /** When a leader's message of that sender, term and round came last. */
   given = new Map<string, number>();
   /** Its clock stands behind the true time by so much: it was paused, and its clock with it. */
   lagMs = 0;
@@ -328,8 +328,8 @@ export class Chaos {
     const host = this.hosts.get(message.to);
     if (!host?.node) return;
     host.node.step(message, this.clock(host));
-    const fromLeader = message.type === 'append' || message.type === 'heartbeat' || message.type === 'snapshot-chunk';
-    if (fromLeader) host.given.set(`${message.from} ${message.term}`, this.clock(host));
+    if (message.type === 'append' || message.type === 'heartbeat')
+      host.given.set(`${message.from} ${message.term} ${message.round}`, this.clock(host));
   }
 
   /** Takes Readys, writes them now or later, and may crash between any two effects. */
@@ -420,7 +420,8 @@ export class Chaos {
     for (const message of ready.messagesAfterPersist) {
       const acknowledges = (message.type === 'append-ack' || message.type === 'heartbeat-ack') && message.round > 0;
       if (acknowledges) {
-        host.promisedMs = (host.given.get(`${message.to} ${message.term}`) ?? -Infinity) + 500;
+        const heardMs = host.given.get(`${message.to} ${message.term} ${message.round}`) ?? -Infinity;
+        host.promisedMs = Math.max(host.promisedMs, heardMs + 500);
         host.promisedTerm = message.term;
       }
       if (message.type === 'vote' && message.transfer) this.handedOver.add(message.term);

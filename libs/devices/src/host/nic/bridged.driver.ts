@@ -111,13 +111,18 @@ export class BridgedNicDriver implements DeviceDriver {
     await this.#filter(owner, name, nic, plug, host);
     undo.add('limits', () => clearLimits(this.#firewall, label, host, nic));
     await setLimits(this.#firewall, label, host, nic);
-    // Routes of a link that is down are refused, and one that is up without its VLANs leaks: up comes last.
-    const isolated = isTrue(nic['security.port_isolation']) ? [['link', 'set', 'dev', host, 'type', 'bridge_slave', 'isolated', 'on']] : [];
-    await ipBatch([['link', 'set', 'dev', host, 'master', plug.bridge], ...isolated], `Could not plug nic "${name}" into "${plug.bridge}"`);
-    await this.#setVlans(plug.bridge, host, nic);
+    const port = [['link', 'set', 'dev', host, 'master', plug.bridge]];
+    if (isTrue(nic['security.port_isolation'])) port.push(['link', 'set', 'dev', host, 'type', 'bridge_slave', 'isolated', 'on']);
     const routes = routesOf(nic);
     undo.add('routes', () => removeRoutes(plug.bridge, routes));
-    await ipBatch([['link', 'set', 'dev', host, 'up'], ...routes.map((route) => routeWords(plug.bridge, route))]);
+    const up = [['link', 'set', 'dev', host, 'up'], ...routes.map((route) => routeWords(plug.bridge, route))];
+    const failure = `Could not plug nic "${name}" into "${plug.bridge}"`;
+    if (hasVlans(nic)) {
+      // A port that is up before it has its VLANs leaks into the wrong one.
+      await ipBatch(port, failure);
+      await this.#setVlans(plug.bridge, host, nic);
+      await ipBatch(up, failure);
+    } else await ipBatch([...port, ...up], failure);
     undo.drop();
     return pair;
   }
@@ -162,7 +167,6 @@ export class BridgedNicDriver implements DeviceDriver {
 
   async #setVlans(bridge: string, host: string, nic: Device): Promise<void> {
     const tagged = splitList(nic['vlan.tagged']);
-    if (!nic['vlan'] && tagged.length === 0) return;
     if (linkFile(bridge, 'bridge/vlan_filtering') !== '1') throw fault.unsupported(`VLAN filtering is not enabled on bridge "${bridge}"`);
     const vlan = (...words: string[]): Promise<Buffer> =>
       runOk('bridge', ['vlan', ...words], { failure: 'Could not set the VLANs of a nic', timeoutMs: 10_000 });
@@ -174,3 +178,5 @@ export class BridgedNicDriver implements DeviceDriver {
     for (const range of tagged) await vlan('add', 'dev', host, 'vid', range);
   }
 }
+
+const hasVlans = (nic: Device): boolean => Boolean(nic['vlan'] || nic['vlan.tagged']);

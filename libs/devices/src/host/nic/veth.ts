@@ -1,7 +1,7 @@
 import { deleteLink, linkExists, moveLink, changeLink } from '#host-kit';
 import { fault } from '#kit';
 import type { HostContext } from '#members';
-import { ipBatch, linksByAlias } from '#networks/host';
+import { ipBatch, linkFile, linksByAlias } from '#networks/host';
 import type { DeviceOwner } from '../device-driver.js';
 import { randomLinkName } from './names.js';
 
@@ -34,7 +34,7 @@ export interface VethPair {
 /** Two joined interfaces, down, marked as ours. @throws Fault conflict when `host` is taken by something that is not this nic's */
 export async function makeVethPair(host: string, alias: string, options: { hwaddr?: string; mtu?: string }): Promise<VethPair> {
   // What an earlier start that was cut short left.
-  if (linksByAlias(alias).get(alias) === host) await deleteLink(host);
+  if (linkFile(host, 'ifalias') === alias) await deleteLink(host);
   if (linkExists(host)) throw fault.conflict(`Network interface "${host}" already exists`);
   const peer = randomLinkName('veth');
   const mtu = options.mtu ? ['mtu', options.mtu] : [];

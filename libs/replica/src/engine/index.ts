@@ -18,3 +18,4 @@ export { type EngineClock, loneTransport, type SubmitRequest, systemEngineClock,
 export { runEngineWorker } from './worker-host.js';
 export { Log, type LogOptions } from '../log/log.js';
 export { LogDamaged } from '../log/recover.js';
+export { logRules, type LogRules } from '../log/rules.js';

@@ -83,7 +83,7 @@ export class Submitter {
   }
 
   fail(error: Fault): void {
-    for (const pending of [...this.#pending.values()]) this.#settle(pending, () => pending.reject(error));
+    for (const pending of this.#pending.values()) this.#settle(pending, () => pending.reject(error));
   }
 
   #send(pending: Pending): void {

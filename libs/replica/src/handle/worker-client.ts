@@ -99,7 +99,7 @@ export class WorkerClient {
   }
 
   #failAll(): void {
-    for (const id of [...this.#outstanding.keys()]) this.#settle(id, ({ reject }) => reject(shuttingDown()));
+    for (const id of this.#outstanding.keys()) this.#settle(id, ({ reject }) => reject(shuttingDown()));
   }
 }
 

@@ -3,9 +3,12 @@ import type { Entry, HardState, LogStorage, Position } from '#raft-ts';
 import { type Disk, NoSpace } from '../disk/disk.js';
 import { encodeBatch, HEADER_BYTES, type LogIdentity, type LogRecord, type LogState, type Marker, recordAt } from './record.js';
 import { LogDamaged, recover, type Recovered, type Segment, segmentName, type Slot } from './recover.js';
+import { type LogRules, logRules } from './rules.js';
 
 export interface LogOptions {
   readonly segmentBytes?: number;
+  /** For tests only: replaces single rules, to prove that a simulator notices. */
+  readonly rules?: Partial<LogRules>;
 }
 
 /** What one batch writes; all of it becomes durable together. */
@@ -60,7 +63,7 @@ export class Log implements LogStorage {
 
   /** Reads and checks the whole log. @throws LogDamaged */
   static open(disk: Disk, options: LogOptions = {}): Log {
-    return new Log(disk, recover(disk), options);
+    return new Log(disk, recover(disk, { ...logRules, ...options.rules }), options);
   }
 
   /** Hard state, boots and the rest, as durable. */

@@ -1,6 +1,7 @@
 import type { Entry, HardState, Position } from '#raft-ts';
 import type { Disk, DiskFile } from '../disk/disk.js';
 import { type FoundRecord, laterBatchBehind, type LogIdentity, type LogState, type Marker, recordAt } from './record.js';
+import { type LogRules, logRules } from './rules.js';
 
 /** Bad bytes with good ones behind them: no tail, and nothing that may be dropped. The member neither votes nor acknowledges. */
 export class LogDamaged extends Error {
@@ -122,11 +123,11 @@ function openSegments(disk: Disk): Segment[] {
 }
 
 /** The whole batch at `offset`, if all of its records are right and it has the number that is due. */
-function batchAt(bytes: Uint8Array, offset: number, segment: number, due: number | undefined): FoundRecord[] | undefined {
+function batchAt(bytes: Uint8Array, offset: number, segment: number, due: number | undefined, rules: LogRules): FoundRecord[] | undefined {
   const found: FoundRecord[] = [];
   for (let at = offset; ;) {
     const record = recordAt(bytes, at, segment);
-    if (!record || record.batch !== (found[0]?.batch ?? due ?? record.batch)) return undefined;
+    if (!record || record.batch !== (found[0]?.batch ?? due ?? record.batch)) return found.length > 0 && rules.batchCounts(false) ? found : undefined;
     found.push(record);
     if (record.last) return found;
     at = record.end;
@@ -138,7 +139,7 @@ function batchAt(bytes: Uint8Array, offset: number, segment: number, due: number
  * dropped, and its bytes are zeroed. A bad place with any later batch behind it is damage.
  * @throws LogDamaged
  */
-export function recover(disk: Disk): Recovered {
+export function recover(disk: Disk, rules: LogRules = logRules): Recovered {
   const segments = openSegments(disk);
   const replay = new Replay();
   let nextBatch: number | undefined;
@@ -148,24 +149,27 @@ export function recover(disk: Disk): Recovered {
   for (const [place, segment] of segments.entries()) {
     const bytes = segment.file.read(0, segment.file.sizeBytes);
     let at = 0;
-    for (let batch = batchAt(bytes, at, segment.number, nextBatch); batch; batch = batchAt(bytes, at, segment.number, nextBatch)) {
+    const next = (): FoundRecord[] | undefined => batchAt(bytes, at, segment.number, nextBatch, rules);
+    for (let batch = next(); batch; batch = next()) {
       for (const record of batch) replay.take(record, segment);
       nextBatch = (batch[0] as FoundRecord).batch + 1;
       at = (batch.at(-1) as FoundRecord).end;
       lastUsed = place;
       end = at;
     }
-    if (laterBatchBehind(bytes, at, segment.number, nextBatch ?? 0)) throw new LogDamaged(`segment ${segment.number} at byte ${at}`);
+    if (rules.isDamage(laterBatchBehind(bytes, at, segment.number, nextBatch ?? 0))) throw new LogDamaged(`segment ${segment.number} at byte ${at}`);
     if (place > lastUsed && place + 1 < segments.length) throw new LogDamaged(`segment ${segment.number} has no batch and is not the last`);
     rests.push({ file: segment.file, bytes, from: at });
   }
   replay.finish();
   // Only now, when nothing turned out to be damage, may anything be written.
   const tornBytes = rests.reduce((sum, { file, bytes, from }) => sum + wipe(file, bytes, from), 0);
-  for (const unused of segments.splice(lastUsed + 1)) {
-    unused.file.close();
-    disk.remove(segmentName(unused.number));
+  const unused = segments.splice(lastUsed + 1);
+  for (const segment of unused) {
+    segment.file.close();
+    disk.remove(segmentName(segment.number));
   }
+  if (unused.length > 0) disk.syncDirectory();
   return { segments, end, nextBatch: nextBatch ?? 1, state: replay.state, first: replay.first, slots: replay.slots, tornBytes };
 }
 

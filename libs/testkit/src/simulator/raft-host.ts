@@ -738,6 +738,8 @@ export class RaftHost implements Observed {
     if (!hostRules.refusalNeedsRound) return answer({ value: outcomeOf(this.machine, request) });
     this.barrier((ready) => {
       if ('refused' in ready) return answer(ready);
+      // An earlier attempt may have got through meanwhile: then it is no refusal.
+      if ((this.machine.last[request.client]?.number ?? 0) >= request.number) return answer({ refused: true, leader: this.leader });
       const outcome = outcomeOf(this.machine, request);
       // Not any more: it has to be asked again.
       answer(outcome.done ? { refused: true, leader: this.leader } : { value: outcome });

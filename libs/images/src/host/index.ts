@@ -4,3 +4,4 @@ export { compressors } from './publish.js';
 export { archiveFormat, formatOf, type ArchiveFormat } from './archive.js';
 export { readMultipart, type PartHead } from './multipart.js';
 export { jsonOf, remoteRequest, type RemoteOptions } from './remote-request.js';
+export { Progress } from './progress.js';

@@ -73,9 +73,16 @@ export class LocalStorage implements StorageHost {
         const { cacheKey, fill } = source;
         if (cacheKey === undefined || !driver.capabilities.optimizedImages) {
           await driver.create(disk);
-          return fill(driver.path(disk), context.signal ?? new AbortController().signal);
+          return fill(driver.path(disk), context.signal ?? new AbortController().signal, async (name) => {
+            if (!driver.snapshots) throw fault.unsupported('The storage pool has no snapshots');
+            await driver.snapshots.create(disk, name);
+          });
         }
-        await this.images.ensure(volume.pool, driver, cacheKey, fill, context.signal);
+        const unpack = (path: string, signal: AbortSignal): Promise<void> =>
+          fill(path, signal, async () => {
+            throw fault.unsupported('An image has no snapshots');
+          });
+        await this.images.ensure(volume.pool, driver, cacheKey, unpack, context.signal);
         const image: VolumeRef = { pool: volume.pool, project: 'default', type: 'image', name: cacheKey };
         return this.#locks.hold([volumeKey(image)], () => driver.clone({ volume: imageVolume(cacheKey) }, disk));
       }

@@ -11,9 +11,10 @@ export interface MountedVolume extends AsyncDisposable {
 export type VolumeSource =
   /**
    * `fill` writes into the directory it is given. With `cacheKey` (an image's fingerprint) it runs once per pool, and the volume is a clone of its result
-   * where the driver can clone. Its signal is aborted when nobody waits for the result any more.
+   * where the driver can clone. Its signal is aborted when nobody waits for the result any more. Without `cacheKey` it may take snapshots on the way: of what
+   * it has written so far. Their rows are the caller's.
    */
-  | { kind: 'fill'; cacheKey?: string; fill: (path: string, signal: AbortSignal) => Promise<void> }
+  | { kind: 'fill'; cacheKey?: string; fill: (path: string, signal: AbortSignal, snapshot: (name: string) => Promise<void>) => Promise<void> }
   /** Of a volume, or of one of its snapshots; with `snapshots` all of them too (of a volume). The rows of the new snapshots are the caller's. */
   | { kind: 'copy'; from: VolumeRef; snapshot?: string; snapshots: boolean }
   | { kind: 'empty' };
@@ -38,6 +39,10 @@ export interface StorageHost {
   /** Interrupted by a crash, it is done again at the next start. */
   restore(volume: VolumeRef, snapshot: string): Promise<void>;
   mountSnapshot(volume: VolumeRef, snapshot: string): Promise<MountedVolume>;
+  /** Makes the contents of a volume those of another; not its snapshots. */
+  refresh(volume: VolumeRef, from: VolumeRef): Promise<void>;
+  /** A snapshot of one volume becomes one of another. Across pools the target's contents must be those that come after it, and are kept. */
+  copySnapshot(from: VolumeRef, name: string, to: VolumeRef): Promise<void>;
   /** Bytes used; undefined where the driver cannot tell. */
   usage(volume: VolumeRef): Promise<number | undefined>;
   /** `size` in bytes, 0: no limit. Ignored, with a line in the log, where the driver has no quotas. */

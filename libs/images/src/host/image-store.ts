@@ -124,14 +124,16 @@ export class Incoming implements AsyncDisposable {
     const path = this.newPath();
     this.#paths.push(path);
     const file = await open(path, 'wx', 0o600);
+    const writer = new Writer(file);
     try {
       for await (const chunk of bytes as AsyncIterable<Buffer>) {
         this.#hash.update(chunk);
         this.#size += chunk.length;
         if (options.maxBytes !== undefined && this.#size > options.maxBytes) throw fault.tooLarge('The image is larger than allowed');
-        await writeAll(file, chunk);
+        await writer.write(chunk);
         options.onBytes?.(this.#size);
       }
+      await writer.flush();
       await file.datasync();
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOSPC') throw fault.unavailable('No space left for the image', { status: 500, cause: error });
@@ -161,8 +163,48 @@ export class Incoming implements AsyncDisposable {
 /** The bytes of a file of an image. */
 export const readFile = (path: string): Readable => createReadStream(path, { highWaterMark: 1024 * 1024 });
 
-async function writeAll(file: FileHandle, chunk: Buffer): Promise<void> {
-  for (let at = 0; at < chunk.length;) at += (await file.write(chunk, at)).bytesWritten;
+const blockBytes = 1024 * 1024;
+
+/** Writes in large blocks, one under way while the next is gathered: the thread pool is asked once a block, and the hash never waits for the disk. */
+class Writer {
+  #gathered: Buffer[] = [];
+  #bytes = 0;
+  #underWay: Promise<void> = Promise.resolve();
+
+  constructor(private readonly file: FileHandle) {}
+
+  async write(chunk: Buffer): Promise<void> {
+    this.#gathered.push(chunk);
+    this.#bytes += chunk.length;
+    if (this.#bytes >= blockBytes) await this.#send();
+  }
+
+  async flush(): Promise<void> {
+    await this.#send();
+    await this.#underWay;
+  }
+
+  async #send(): Promise<void> {
+    const block = this.#gathered;
+    [this.#gathered, this.#bytes] = [[], 0];
+    await this.#underWay;
+    this.#underWay = block.length === 0 ? Promise.resolve() : this.#writeAll(block);
+    // Whoever waits next hears of it.
+    this.#underWay.catch(() => {});
+  }
+
+  async #writeAll(block: Buffer[]): Promise<void> {
+    let rest = block;
+    while (rest.length > 0) {
+      let { bytesWritten } = await this.file.writev(rest);
+      // A short write is rare: the rest goes in one piece.
+      while (rest.length > 0 && bytesWritten >= rest[0]!.length) {
+        bytesWritten -= rest[0]!.length;
+        rest = rest.slice(1);
+      }
+      if (rest.length > 0) rest = [rest[0]!.subarray(bytesWritten), ...rest.slice(1)];
+    }
+  }
 }
 
 async function sizeOf(path: string): Promise<number | undefined> {

@@ -96,7 +96,9 @@ export class BtrfsDriver implements StorageDriver {
     const target = this.path(to);
     if (await pathExists(target)) throw fault.conflict(`Volume "${to.name}" already exists on storage`);
     await this.#whole(target, async () => {
-      await snapshotDeep(source, target, { readOnly: false });
+      // What we unpacked ourselves has no subvolumes inside: the launch of an instance need not ask.
+      if (from.volume.type === 'image') await command.snapshotSubvolume(source, target);
+      else await snapshotDeep(source, target, { readOnly: false });
       await setVolumeMode(target, to.type);
     });
   }

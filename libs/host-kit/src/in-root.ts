@@ -16,6 +16,7 @@ import type { ReadStream, Stats, WriteStream } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { fault, Fault } from '#kit';
+import { withFileIds } from './file-ids.js';
 import { check, checkRestarting, closeFd, cString, errorCode, libc } from './libc.js';
 import { mayEnterDefault, O_CLOEXEC, O_PATH, openat2, RESOLVE_NO_XDEV, resolveIn, type ResolveOptions } from './resolve.js';
 
@@ -201,7 +202,7 @@ export class RootDir implements Disposable {
   /** Mode as given: our umask does not touch it. */
   makeDirectory(path: string, mode = 0o755, owner?: Owner): void {
     this.#inParent(path, (parent, name) => {
-      check(libc.mkdirat(parent, name, mode & 0o777), 'mkdir', path);
+      creating(parent, owner, () => check(libc.mkdirat(parent, name, mode & 0o777), 'mkdir', path));
       using made = new Held(check(libc.openat(parent, cString(name), O_PATH | O_NOFOLLOW | O_DIRECTORY | O_CLOEXEC, 0), 'open', path));
       if (owner) check(libc.fchownat(made.fd, cString(''), owner.uid, owner.gid, AT_EMPTY_PATH), 'chown', path);
       chmodSync(`/proc/self/fd/${made.fd}`, mode);
@@ -227,7 +228,7 @@ export class RootDir implements Disposable {
   /** The target is stored as it is and never looked at. */
   makeSymlink(target: string, path: string, owner?: Owner): void {
     this.#inParent(path, (parent, name) => {
-      check(libc.symlinkat(target, parent, name), 'symlink', path);
+      creating(parent, owner, () => check(libc.symlinkat(target, parent, name), 'symlink', path));
       if (owner) check(libc.fchownat(parent, cString(name), owner.uid, owner.gid, 0x100), 'chown', path);
     });
   }
@@ -237,7 +238,7 @@ export class RootDir implements Disposable {
     const { major, minor } = device;
     const number = (BigInt(major & ~0xfff) << 32n) | BigInt((major & 0xfff) << 8) | (BigInt(minor & ~0xff) << 12n) | BigInt(minor & 0xff);
     this.#inParent(path, (parent, name) => {
-      check(libc.mknodat(parent, name, device.type === 'char' ? S_IFCHR : S_IFBLK, number), 'mknod', path);
+      creating(parent, owner, () => check(libc.mknodat(parent, name, device.type === 'char' ? S_IFCHR : S_IFBLK, number), 'mknod', path));
       using made = new Held(check(libc.openat(parent, cString(name), O_PATH | O_NOFOLLOW | O_CLOEXEC, 0), 'open', path));
       if (owner) check(libc.fchownat(made.fd, cString(''), owner.uid, owner.gid, AT_EMPTY_PATH), 'chown', path);
       chmodSync(`/proc/self/fd/${made.fd}`, mode);
@@ -331,7 +332,7 @@ export class RootDir implements Disposable {
       let fd: number;
       try {
         const all = flags | O_CREAT | O_EXCL | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
-        fd = checkRestarting(() => libc.openat(parent, cString(name), all, 0o600), 'open', path);
+        fd = creating(parent, options.owner, () => checkRestarting(() => libc.openat(parent, cString(name), all, 0o600), 'open', path));
       } catch (error) {
         if (errorCode(error) === 'EEXIST') return undefined;
         throw error;
@@ -345,6 +346,16 @@ export class RootDir implements Disposable {
         throw error;
       }
     });
+  }
+}
+
+/** Makes something in a directory; as its future owner, or else the directory's, where the file system knows no file of ours. */
+function creating<T>(parent: number, owner: Owner | undefined, make: () => T): T {
+  try {
+    return make();
+  } catch (error) {
+    if (errorCode(error) !== 'EOVERFLOW') throw error;
+    return withFileIds(owner ?? fstatSync(parent), make);
   }
 }
 

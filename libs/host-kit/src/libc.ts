@@ -93,6 +93,10 @@ export const libc = {
   ),
   umount2: declare<(target: string, flags: number) => number>('int umount2(const char *target, int flags)'),
 
+  setfsuid: declare<(uid: number) => number>('int setfsuid(unsigned int uid)'),
+  setfsgid: declare<(gid: number) => number>('int setfsgid(unsigned int gid)'),
+  prctl: declare<(option: number, argument: number) => number>('int prctl(int option, unsigned long argument)'),
+
   posixOpenpt: declare<(flags: number) => number>('int posix_openpt(int flags)'),
   grantpt: declare<(fd: number) => number>('int grantpt(int fd)'),
   unlockpt: declare<(fd: number) => number>('int unlockpt(int fd)'),

@@ -2,9 +2,12 @@ import type { Provider } from '@nestjs/common';
 import { eventsControllers } from '#events/http';
 import { identityControllers } from '#identities/http';
 import { imagesControllers } from '#images/http';
+import { MEMBERS, REPLICA } from '#http-kit';
+import { InstanceViews, instanceProfileRules, instancesControllers } from '#instances/http';
+import { projectUsage } from '#instances/state';
 import { networksControllers } from '#networks/http';
 import { operationsControllers } from '#operations/http';
-import { PROFILE_RULES, profilesControllers, type ProfileRules } from '#profiles/http';
+import { PROFILE_RULES, profilesControllers } from '#profiles/http';
 import { PROJECT_USAGE, projectsControllers, type ProjectUsage } from '#projects/http';
 import { serverControllers } from '#server/http';
 import { storageControllers } from '#storage/http';
@@ -22,20 +25,12 @@ export const controllers: (new (...args: never[]) => object)[] = [
   ...networksControllers,
   ...storageControllers,
   ...imagesControllers,
+  ...instancesControllers,
 ];
-
-const profileRules: ProfileRules = {
-  check: () => undefined,
-  checkChange: () => undefined,
-  changed: async () => undefined,
-};
-
-const projectUsage: ProjectUsage = {
-  resources: () => ({}),
-};
 
 /** What lower subjects ask of higher ones. */
 export const providers: Provider[] = [
-  { provide: PROFILE_RULES, useValue: profileRules },
-  { provide: PROJECT_USAGE, useValue: projectUsage },
+  InstanceViews,
+  { provide: PROFILE_RULES, inject: [REPLICA, MEMBERS], useFactory: instanceProfileRules },
+  { provide: PROJECT_USAGE, useValue: { resources: projectUsage } satisfies ProjectUsage },
 ];

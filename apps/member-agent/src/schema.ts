@@ -1,5 +1,6 @@
 import { identitiesState } from '#identities/state';
 import { imagesState } from '#images/state';
+import { instancesState } from '#instances/state';
 import { networksState } from '#networks/state';
 import { profilesState } from '#profiles/state';
 import { projectsState } from '#projects/state';
@@ -21,4 +22,5 @@ export const schema: readonly StateWing[] = [
   networksState,
   storageState,
   imagesState,
+  instancesState,
 ];

@@ -1,3 +1,4 @@
+export * from './as-operation.js';
 export * from './body.js';
 export * from './caller.js';
 export * from './filter.js';

@@ -15,8 +15,8 @@ export type Access = 'guest' | 'trusted' | 'project' | 'admin' | 'metrics' | 'lo
 
 export interface RouteOptions {
   access: Access;
-  /** 'json' (default): body parsed and bounded at 16 MiB; 'stream': handed over unread. */
-  body?: 'json' | 'stream';
+  /** 'json' (default): body parsed and bounded at 16 MiB; 'stream': handed over unread; 'json-or-bytes': unread where it is application/octet-stream. */
+  body?: 'json' | 'stream' | 'json-or-bytes';
   /** Needs no database: served while the daemon is starting or stopping. */
   always?: boolean;
 }

@@ -7,3 +7,5 @@ export * from './names.js';
 export * from './raw-lxc.js';
 export * from './seccomp.js';
 export * from './status.js';
+export * from './template.js';
+export * from './instance-type.js';

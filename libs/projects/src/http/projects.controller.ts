@@ -1,6 +1,19 @@
 import { Controller, Inject } from '@nestjs/common';
 import { apiUrl, defaultProject, etagOf, type Project, type ProjectPut } from '#api-contract';
-import { Body, REPLICA, Route, list, mayTouch, reply, write, type ApiRequest, type Reply } from '#http-kit';
+import {
+  Body,
+  REPLICA,
+  Route,
+  list,
+  mayTouch,
+  reply,
+  write,
+  type ApiRequest,
+  type Reply,
+  OPERATIONS,
+  writeAsOperation,
+  type OperationStarter,
+} from '#http-kit';
 import { fault } from '#kit';
 import type { Replica } from '#replica';
 import type { Reader } from '#replica/state';
@@ -23,6 +36,7 @@ import { PROJECT_USAGE, type ProjectUsage } from './usage.js';
 export class ProjectsController {
   constructor(
     @Inject(REPLICA) private readonly replica: Replica,
+    @Inject(OPERATIONS) private readonly operations: OperationStarter,
     @Inject(PROJECT_USAGE) private readonly usage: ProjectUsage,
   ) {}
 
@@ -76,7 +90,8 @@ export class ProjectsController {
     const name = request.params.name!;
     const newName = new Body(request.body).string('name');
     if (name === defaultProject) throw fault.forbidden("The 'default' project cannot be renamed");
-    return write(this.replica, request, renameProject, { name, newName }, () => reply.empty());
+    const operation = { description: 'Renaming project', project: '' };
+    return writeAsOperation({ replica: this.replica, operations: this.operations }, request, renameProject, { name, newName }, operation);
   }
 
   @Route('DELETE', '/1.0/projects/:name', { access: 'admin' })

@@ -1,0 +1,36 @@
+import type { DevicesMap, ProfilePut } from '#api-contract';
+import { validateDevices } from '#devices/model';
+import { fault } from '#kit';
+import { InstancesAgentService, type Members } from '#members';
+import type { ProfileRules } from '#profiles/http';
+import type { ReadPort } from '#replica';
+import { checkConfig, isRootDisk } from '../model/index.js';
+import { instanceById, instancesOfProfile, surroundings } from '../state/index.js';
+
+/** What profiles must know of the instances that use them. */
+export function instanceProfileRules(replica: ReadPort, members: Members): ProfileRules {
+  return {
+    check(reader, project, { config, devices }: ProfilePut) {
+      checkConfig(config, 'any');
+      validateDevices(devices, surroundings(reader, project, 'any'));
+    },
+    checkChange(reader, project, name, before, after) {
+      if (rootPoolOf(before.devices) === rootPoolOf(after.devices) || rootPoolOf(before.devices) === undefined) return;
+      for (const id of instancesOfProfile(reader, project, name)) {
+        const record = instanceById(reader, id);
+        if (!record || rootPoolOf(record.devices) !== undefined) continue;
+        // Of its profiles the last that has a root disk counts.
+        if (rootPoolOf(record.expandedDevices) === rootPoolOf(before.devices))
+          throw fault.invalid("At least one instance relies on this profile's root disk device", { status: 500 });
+      }
+    },
+    async changed(project, name, before, context) {
+      if (instancesOfProfile(replica.reader, project, name).length === 0) return;
+      await members
+        .calls(InstancesAgentService)
+        .profileChanged({ project, name, before: { config: before.config, devices: before.devices } }, context);
+    },
+  };
+}
+
+const rootPoolOf = (devices: DevicesMap): string | undefined => Object.values(devices).find(isRootDisk)?.pool;

@@ -1,7 +1,7 @@
 import { Fault, fault } from '#kit';
 import { parse } from '../codec/changeset.js';
 import { describe, type TableShape } from '../codec/describe.js';
-import type { Command } from '../state/command.js';
+import type { Command, MembershipChange } from '../state/command.js';
 import { type Capture, CaptureBroken, type Captured, CHANGESET_BYTES_MAX } from './capture.js';
 import type { CommandRecord } from './entry.js';
 import { toWire } from './fault-wire.js';
@@ -22,6 +22,8 @@ export interface CapturedBatch {
   readonly records: readonly CommandRecord[];
   /** Refusals, dry runs, repetitions and commands that changed nothing: reads, true only if the batch is. */
   readonly answers: readonly { readonly item: Waiting; readonly reply: SubmitReply }[];
+  /** The one command that changes the membership, which is then the only one that writes. */
+  readonly membership?: readonly MembershipChange[];
 }
 
 export interface BatchContext {
@@ -78,10 +80,14 @@ export async function captureBatch(items: readonly Waiting[], context: BatchCont
       const outcome = await one(item, context);
       const more = outcome.answer ? 0 : (outcome.captured?.changeset.length ?? 0);
       if (bytes > 0 && bytes + more > CHANGESET_BYTES_MAX) break;
+      const changesMembership = outcome.captured?.membership !== undefined && !outcome.answer;
+      // A change of the membership has an entry to itself.
+      if (changesMembership && next > 0) break;
       bytes += more;
       seen.add(item.request.submitId);
       outcomes.push(outcome);
       next += 1;
+      if (changesMembership) break;
     }
     await capture.settle();
   } finally {
@@ -105,7 +111,9 @@ function sorted(outcomes: readonly Outcome[]): CapturedBatch {
   const floated = outcomes.filter(({ captured }) => captured?.floated()).map(({ item }) => item);
   if (floated.length > 0) throw new Spoilt(floated, 'a promise of the handler was not awaited');
   const writing = outcomes.flatMap(({ item, captured, answer }) => (captured && !answer ? [{ item, captured }] : []));
+  const membership = writing[0]?.captured.membership;
   return {
+    ...(membership ? { membership } : {}),
     commands: writing.map(({ item }) => item),
     records: writing.map(({ item, captured }) => record(item, captured)),
     answers: outcomes.flatMap(({ item, answer }) => (answer ? [{ item, reply: answer }] : [])),
@@ -138,7 +146,7 @@ async function one(item: Waiting, context: BatchContext): Promise<Outcome> {
       return { item, captured, answer: { kind: 'would', would: describe(parse(captured.changeset), context.shapeOf), result: captured.result } };
     }
     // Nothing to write and nothing to tell: running it again would do no harm, so it needs no entry.
-    const isRead = captured.changeset.length === 0 && captured.lifecycle.length === 0;
+    const isRead = captured.changeset.length === 0 && captured.lifecycle.length === 0 && !captured.membership;
     return isRead ? { item, captured, answer: { kind: 'applied', index: 0, result: captured.result } } : { item, captured };
   } catch (thrown) {
     if (thrown instanceof CaptureBroken) throw new Spoilt([item], thrown.message);

@@ -3,7 +3,7 @@ import { DataSource, type EntityManager, type QueryRunner } from 'typeorm';
 import type { DatabaseSync } from 'node:sqlite';
 import { assert, Fault, fault } from '#kit';
 import { SqlOn, StatementCache } from '../sqlite/statements.js';
-import type { Command, Identity, Lifecycle, StateWing } from '../state/command.js';
+import type { Command, Identity, Lifecycle, MembershipChange, StateWing } from '../state/command.js';
 import { captureAuthorizer } from '../typeorm/authorizer.js';
 import { FloatingStatement, Gate, type Turn } from '../typeorm/gate.js';
 import { nodeSqliteDriver } from '../typeorm/node-sqlite.js';
@@ -28,6 +28,8 @@ export interface Captured {
   readonly result: string;
   readonly lifecycle: Lifecycle[];
   readonly changeset: Uint8Array;
+  /** What it does to the membership; an entry of its own is due then. */
+  readonly membership?: readonly MembershipChange[];
   /** True once a promise of the handler turned up after its end. Known only when the batch has been settled. @see Capture.settle */
   floated(): boolean;
 }
@@ -110,9 +112,10 @@ export class Capture {
     const depth = this.#depth();
     const turn: Turn = { owner: request.command.name, engine: false, floated: false };
     const lifecycle: Lifecycle[] = [];
+    const membership: MembershipChange[] = [];
     const session = this.db.createSession();
     try {
-      const returned = await this.#gate.during(turn, () => request.command.run(this.#context(request, lifecycle), request.payload));
+      const returned = await this.#gate.during(turn, () => request.command.run(this.#context(request, lifecycle, membership), request.payload));
       if (this.#depth() !== depth || turn.floated) throw new FloatingStatement(request.command.name);
       const result = JSON.stringify(returned ?? null);
       if (result.length > RESULT_BYTES_MAX)
@@ -121,7 +124,7 @@ export class Capture {
       if (changeset.length > CHANGESET_BYTES_MAX)
         throw fault.tooLarge('The change is too large', { detail: `${request.command.name} made ${changeset.length} bytes` });
       await this.#asEngine(() => (request.keep === false ? this.#runner.rollbackTransaction() : this.#runner.commitTransaction()));
-      return { result, lifecycle, changeset, floated: () => turn.floated };
+      return { result, lifecycle, changeset, ...(membership.length > 0 ? { membership } : {}), floated: () => turn.floated };
     } catch (thrown) {
       await this.#undo(depth, request.command.name);
       throw Fault.from(thrown);
@@ -161,7 +164,7 @@ export class Capture {
     await this.source.destroy();
   }
 
-  #context({ identity, now }: CaptureRequest, lifecycle: Lifecycle[]) {
+  #context({ identity, now }: CaptureRequest, lifecycle: Lifecycle[], membership: MembershipChange[]) {
     const manager = (): EntityManager => {
       this.#usedManager = true;
       return this.#runner.manager;
@@ -175,6 +178,10 @@ export class Capture {
       identity,
       nextId: nextIdOn(this.#sql),
       emit: (event: Lifecycle) => void lifecycle.push(event),
+      configure(changes: readonly MembershipChange[]): void {
+        assert(membership.length === 0 && changes.length > 0, 'a command changes the membership once');
+        membership.push(...changes);
+      },
     };
   }
 

@@ -14,6 +14,8 @@ export interface ConsensusListener {
   /** Its log batch is durable; the state machine is next. */
   snapshotInstall(install: SnapshotInstall): void;
   noSpace(): void;
+  /** The entry that ends the joint configuration is due. Told again with every Ready until it is appended. */
+  leaveJointDue(): void;
   /** Every error of the log but NoSpace: the process must end. */
   fatal(error: unknown): void;
 }
@@ -80,6 +82,7 @@ export class Consensus {
     if (ready.snapshot) this.listener.snapshotInstall(ready.snapshot);
     if (ready.committed.length > 0) this.listener.committed(ready.committed);
     if (ready.readStates.length > 0) this.listener.readStates(ready.readStates);
+    if (ready.leaveJointDue) this.listener.leaveJointDue();
     if (ready.snapshotWanted !== undefined) this.listener.snapshotWanted(ready.snapshotWanted);
     return true;
   }

@@ -1,7 +1,9 @@
+import { rmSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Applied } from '../ports.js';
 import type { EngineFace } from './face.js';
+import { loneTransport, type TransportHandlers } from './ports.js';
 import { addPet, Home, removePet, renamePet, request, savePet } from './testing/fixture.js';
 
 describe('one member', () => {
@@ -100,7 +102,6 @@ describe('one member', () => {
     await engine.submit(request(removePet, { name: 'p3' }));
     await engine.close();
     const before = read('SELECT * FROM pets');
-    const { rmSync } = await import('node:fs');
     for (const suffix of ['', '-wal', '-shm']) rmSync(`${home.replicaPath}${suffix}`, { force: true });
     engine = await home.open();
     await engine.ready();
@@ -126,5 +127,29 @@ describe('one member', () => {
     engine = await home.open();
     await engine.ready();
     expect(read('SELECT count(*) n FROM pets')).toEqual([{ n: 6 }]);
+  });
+
+  it('refuses a submit that is addressed to another term, and takes one from another member as its own', async () => {
+    await engine.close();
+    let handlers: TransportHandlers | undefined;
+    engine = await home.open({ transport: { ...loneTransport, start: (given) => void (handlers = given) } });
+    await engine.ready();
+    const { term } = engine.status();
+    expect(await handlers?.submit(term + 1, request(addPet, { name: 'rex' }), false)).toEqual({ kind: 'not-leader' });
+    expect(await handlers?.submit(term, request(addPet, { name: 'rex' }), false)).toMatchObject({ kind: 'applied', result: '{"id":1}' });
+    expect(await handlers?.submit(term, request(addPet, { name: 'rex' }), false)).toMatchObject({ kind: 'fault', fault: { kind: 'conflict' } });
+    expect(await handlers?.submit(term, request(addPet, { name: 'tom' }), true)).toMatchObject({ kind: 'would' });
+  });
+
+  it('does not lead from a replica that is behind the beginning of its log: only a snapshot can help', async () => {
+    for (let n = 0; n < 5; n += 1) await engine.submit(request(addPet, { name: `p${n}` }));
+    await engine.compact();
+    await engine.close();
+    for (const suffix of ['', '-wal', '-shm']) rmSync(`${home.replicaPath}${suffix}`, { force: true });
+    engine = await home.open();
+    await engine.ready();
+    expect(engine.status()).toMatchObject({ applied: 0, role: 'follower', stopped: expect.stringContaining('only a snapshot') as string });
+    await expect(engine.submit(request(addPet, { name: 'no' }, { timeoutMs: 100 }))).rejects.toMatchObject({ kind: 'unavailable' });
+    await expect(engine.barrier()).rejects.toMatchObject({ kind: 'unavailable' });
   });
 });

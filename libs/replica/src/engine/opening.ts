@@ -97,8 +97,14 @@ export async function openEngine(options: EngineOptions): Promise<EngineFace> {
     commands: commandsOf(wings),
     cluster: identity.cluster,
     fatal: options.fatal,
-    stopped: unknown.length > 0 ? `the database is newer than this build: it has ${unknown.join(', ')}` : undefined,
+    stopped: whyStopped(unknown, index, log.firstIndex()),
   });
+}
+
+function whyStopped(unknown: readonly string[], applied: number, logBegins: number): string | undefined {
+  if (unknown.length > 0) return `the database is newer than this build: it has ${unknown.join(', ')}`;
+  if (applied < logBegins - 1) return `the replica ends at ${applied}, before its log begins at ${logBegins}: only a snapshot or a backup can help`;
+  return undefined;
 }
 
 const soleVoter = (member: number): Configuration => ({ ...noConfiguration, voters: [member] });

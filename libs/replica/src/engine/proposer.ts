@@ -1,7 +1,7 @@
 import { Fault, fault, type Logger } from '#kit';
-import type { Raft } from '#raft-ts';
+import { changed, type Configuration, type Raft } from '#raft-ts';
 import type { TableShape } from '../codec/describe.js';
-import type { Command, Migration } from '../state/command.js';
+import type { Command, MembershipChange, Migration } from '../state/command.js';
 import type { Applier } from './applier.js';
 import { captureBatch, Spoilt, takeBatch, type CapturedBatch } from './batch.js';
 import { type EntryContent, encodeEntry } from './entry.js';
@@ -35,6 +35,7 @@ export class Proposer {
   readonly fifo = new Fifo();
   #working = false;
   #kicked = false;
+  #leaveJointDue = false;
   /** Term in which the pending migrations were queued. */
   #migratedTerm = 0;
 
@@ -56,8 +57,15 @@ export class Proposer {
     });
   }
 
+  /** A joint configuration is applied: the entry that ends it comes before everything else that waits. */
+  leaveJoint(): void {
+    this.#leaveJointDue = true;
+    this.kick();
+  }
+
   /** Everybody who waits here asks again, elsewhere. */
   leftOffice(): void {
+    this.#leaveJointDue = false;
     this.#refuse(this.fifo.drain());
   }
 
@@ -94,11 +102,12 @@ export class Proposer {
       this.fifo.dropMigrations();
       this.fifo.unshift(machine.pending().map((migration) => ({ kind: 'migration', migration }) as const));
     }
-    return this.fifo.length > 0;
+    return this.fifo.length > 0 || this.#leaveJointDue;
   }
 
   /** False if there is no going on for now: the next kick tries again. */
   async #next(): Promise<boolean> {
+    if (this.#leaveJointDue) return this.#endJoint();
     const head = this.fifo.peek();
     if (head?.kind === 'migration') {
       this.fifo.shift();
@@ -139,12 +148,13 @@ export class Proposer {
       const content: EntryContent = { kind: 'batch', base: { index, term }, schema, now, commands: batch.records };
       const captured = batch;
       const landed = (at: number): void => this.#landed(captured, at);
-      const flown = this.#fly(content, landed, items.slice(0, items.length - batch.rest.length));
+      const flown = this.#fly(content, landed, items.slice(0, items.length - batch.rest.length), batch.membership);
       if (flown) this.fifo.unshift(batch.rest);
       return flown ? 'gone' : 'later';
     } catch (error) {
       if (error instanceof Spoilt) this.#noteSpoilt(error, failed);
       else if (error instanceof TrialFailed) this.#noteTrial(error, batch?.commands[error.command] as Waiting, failed);
+      else if (error instanceof BadMembership) failed.set(batch?.commands[0] as Waiting, fault.invalid(error.message));
       else if (error instanceof DatabaseFull) for (const item of items) failed.set(item, fault.unavailable('No space left for the database'));
       else throw error;
       return 'retake';
@@ -184,16 +194,39 @@ export class Proposer {
   }
 
   /** Trial and proposal, in one turn. False if there is no place for it now, and nothing is open. */
-  #fly(content: EntryContent, landed: (index: number) => void, items: readonly Item[]): boolean {
+  #fly(content: EntryContent, landed: (index: number) => void, items: readonly Item[], membership?: readonly MembershipChange[]): boolean {
     const { node, machine, applier, pump } = this.parts;
     const place = node.nextPlace();
     if (!place || place.index !== content.base.index + 1) return false;
-    const changes = machine.trial({ position: place, base: content.base, content });
-    if (node.propose(encodeEntry(content), place) !== 'ok') {
+    const configuration = membership && this.#configurationOf(membership);
+    if (configuration === 'joint') return false;
+    const changes = machine.trial({ position: place, base: content.base, content, configuration });
+    const data = encodeEntry(content);
+    const outcome = membership ? node.proposeConfiguration({ members: membership }, data, place) : node.propose(data, place);
+    if (outcome !== 'ok') {
       machine.rollbackTrial();
+      if (outcome.refused === 'invalid') throw new BadMembership('why' in outcome ? (outcome.why ?? '') : '');
       return false;
     }
     applier.inFlight({ position: place, content, changes, landed: () => landed(place.index), lost: () => this.#refuse(items) });
+    pump();
+    return true;
+  }
+
+  /** What consensus will make of the change, for the trial. `joint`: the last change is not through yet. @throws BadMembership */
+  #configurationOf(membership: readonly MembershipChange[]): Configuration | 'joint' {
+    const { configuration } = this.parts.node.status();
+    if (configuration.outgoing.length > 0) return 'joint';
+    const next = changed(configuration, { members: membership });
+    if ('why' in next) throw new BadMembership(next.why);
+    return next;
+  }
+
+  #endJoint(): boolean {
+    const { node, pump } = this.parts;
+    const place = node.nextPlace();
+    if (!place || node.proposeConfiguration({ leaveJoint: true }, new Uint8Array(), place) !== 'ok') return false;
+    this.#leaveJointDue = false;
     pump();
     return true;
   }
@@ -221,3 +254,6 @@ export class Proposer {
     for (const item of items) if (item.kind !== 'migration') item.settle({ kind: 'not-leader' });
   }
 }
+
+/** Consensus will have nothing of the change that a command asks for. */
+class BadMembership extends Error {}

@@ -51,6 +51,17 @@ export interface CommandContext {
   nextId(sequence: string): number;
   /** Part of the entry: emitted once, at apply, by the member that submitted. */
   emit(event: Lifecycle): void;
+  /**
+   * Changes who takes part in consensus, in the very entry that carries this command's rows, so that the two cannot disagree. Once per command;
+   * such a command has an entry to itself, and waits until the change before it is through.
+   */
+  configure(changes: readonly MembershipChange[]): void;
+}
+
+/** A learner is a standby; a spare is a learner that nobody counts. A removed id never comes back. */
+export interface MembershipChange {
+  readonly id: number;
+  readonly role: 'voter' | 'learner' | 'spare' | 'removed';
 }
 
 /** One kind of write: a name for the log, and the handler that makes it. @see defineCommand */

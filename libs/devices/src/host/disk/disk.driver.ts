@@ -12,7 +12,7 @@ import { volume as volumeRow } from '#storage/state';
 import { deviceKeys, liveKeysOf } from '../../model/index.js';
 import type { Device, DeviceDriver, DeviceOwner, PreparedDevice } from '../device-driver.js';
 import { encodePath, fstabWord, relativePath } from './encode.js';
-import { mountInto, unmountFrom } from './inject.js';
+import { mountInto, rootOwner, unmountFrom } from './inject.js';
 import { setThrottle } from './limits.js';
 
 /** Something of the host that is to appear in an instance. */
@@ -67,6 +67,7 @@ export class DiskDriver implements DeviceDriver {
       recursive: isTrue(device['recursive']),
       readonly: isTrue(device['readonly']),
       idmapped: source.idmapped,
+      owner: rootOwner(owner),
     });
     undo.add('mount', () => unmountFrom(owner.pid!, relativePath(device['path']!)));
     await this.#throttle(owner, name, device);

@@ -1,16 +1,32 @@
-import { ejectMount, injectMount, type InjectOptions } from '#host-kit';
+import { ejectMount, injectMount, RootDir, toHost, type InjectOptions, type Owner } from '#host-kit';
 import { Fault } from '#kit';
-import { makeMountpoint } from './mountpoint.js';
+import type { DeviceOwner } from '../device-driver.js';
 
 /**
- * Mounts something of the host into a running container. The place is made if need be, as the container's root would have; no symlink of the
- * container leads anywhere else.
+ * Mounts something of the host into a running container. The place is made if need be; no symlink of the container leads anywhere else.
  * @param target relative to the root
  */
-export async function mountInto(pid: number, source: string, target: string, options: InjectOptions & { file: boolean }): Promise<void> {
-  await makeMountpoint(pid, target, options.file);
+export async function mountInto(
+  pid: number,
+  source: string,
+  target: string,
+  options: InjectOptions & { file: boolean; owner?: Owner },
+): Promise<void> {
+  makePlace(pid, target, options);
   await injectMount(pid, source, `/${target}`, options);
 }
+
+function makePlace(pid: number, target: string, { file, owner }: { file: boolean; owner?: Owner }): void {
+  using root = RootDir.open(`/proc/${pid}/root`);
+  if (!file) return root.makeDirectories(target, 0o755, owner);
+  const slash = target.lastIndexOf('/');
+  if (slash > 0) root.makeDirectories(target.slice(0, slash), 0o755, owner);
+  if (!root.exists(target)) root.openForWriting(target, { mode: 0o644, owner })[Symbol.dispose]();
+}
+
+/** The container's root, as the host sees it; undefined when it is ours. */
+export const rootOwner = ({ idmap }: DeviceOwner): Owner | undefined =>
+  idmap && { uid: toHost(idmap, 'uid', 0) ?? 0, gid: toHost(idmap, 'gid', 0) ?? 0 };
 
 /** Takes it out again; not mounted, or a container that ended, is success. The path may lead over symlinks (/var/run), so that only trying tells. */
 export async function unmountFrom(pid: number, target: string): Promise<void> {

@@ -6,7 +6,7 @@ import { fault, Undo } from '#kit';
 import type { HostContext } from '#members';
 import type { Device, DeviceDriver, DeviceOwner, PreparedDevice } from '../device-driver.js';
 import { encodePath, fstabWord } from '../disk/encode.js';
-import { mountInto, unmountFrom } from '../disk/inject.js';
+import { mountInto, rootOwner, unmountFrom } from '../disk/inject.js';
 import { allowLine, setAllowed } from './allow.js';
 import { deviceRule, hostNode, nodeSpec, type NodeSpec } from './node.js';
 
@@ -79,7 +79,7 @@ export class UnixDriver implements DeviceDriver {
   async #give(owner: DeviceOwner, name: string, spec: NodeSpec): Promise<void> {
     const path = this.#makeNode(owner, name, spec);
     await setAllowed(this.context, owner, deviceRule(spec), true);
-    await mountInto(owner.pid!, path, spec.target, { file: true });
+    await mountInto(owner.pid!, path, spec.target, { file: true, owner: rootOwner(owner) });
   }
 
   /** Out of the container; another device that gives the same node keeps its right to it. */

@@ -9,9 +9,10 @@ import { networksControllers } from '#networks/http';
 import { operationsControllers } from '#operations/http';
 import { PROFILE_RULES, profilesControllers } from '#profiles/http';
 import { PROJECT_USAGE, projectsControllers, type ProjectUsage } from '#projects/http';
-import { serverControllers } from '#server/http';
+import { SQL_BRIDGE, serverControllers } from '#server/http';
 import { storageControllers } from '#storage/http';
 import { warningsControllers } from '#warnings/http';
+import { sqlBridge } from './sql-bridge.js';
 
 /** The http wings that a gateway serves, from the ground up. */
 export const controllers: (new (...args: never[]) => object)[] = [
@@ -32,5 +33,6 @@ export const controllers: (new (...args: never[]) => object)[] = [
 export const providers: Provider[] = [
   InstanceViews,
   { provide: PROFILE_RULES, inject: [REPLICA, MEMBERS], useFactory: instanceProfileRules },
+  { provide: SQL_BRIDGE, useValue: sqlBridge },
   { provide: PROJECT_USAGE, useValue: { resources: projectUsage } satisfies ProjectUsage },
 ];

@@ -59,6 +59,8 @@ export interface ReplicaStatus {
   stopped?: string;
   /** Odd things that an operator should know of: a clock that jumped. */
   warnings?: string[];
+  /** A leader's view of the others: up to where their logs agree, and how long they have been silent (absent: not heard yet). */
+  peers?: { id: number; match: number; silentMs?: number }[];
 }
 
 /** Writes. The only way anything in the replica changes. */

@@ -81,7 +81,7 @@ describe('after damage', () => {
   });
 
   it('cannot be opened by a member to which it does not belong', async () => {
-    await expect(home.open({ identity: { cluster: 'test', member: 2, incarnation: 0, founder: false } })).rejects.toMatchObject({ kind: 'invalid' });
+    await expect(home.open({ identity: { cluster: 'test', member: 2, incarnation: 0 } })).rejects.toMatchObject({ kind: 'invalid' });
     engine = await home.open();
   });
 });

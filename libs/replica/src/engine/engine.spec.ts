@@ -135,10 +135,10 @@ describe('one member', () => {
     engine = await home.open({ transport: { ...loneTransport, start: (given) => void (handlers = given) } });
     await engine.ready();
     const { term } = engine.status();
-    expect(await handlers?.submit(term + 1, request(addPet, { name: 'rex' }), false)).toEqual({ kind: 'not-leader' });
-    expect(await handlers?.submit(term, request(addPet, { name: 'rex' }), false)).toMatchObject({ kind: 'applied', result: '{"id":1}' });
-    expect(await handlers?.submit(term, request(addPet, { name: 'rex' }), false)).toMatchObject({ kind: 'fault', fault: { kind: 'conflict' } });
-    expect(await handlers?.submit(term, request(addPet, { name: 'tom' }), true)).toMatchObject({ kind: 'would' });
+    expect(await handlers?.submit(2, term + 1, request(addPet, { name: 'rex' }), false)).toEqual({ kind: 'not-leader' });
+    expect(await handlers?.submit(2, term, request(addPet, { name: 'rex' }), false)).toMatchObject({ kind: 'applied', result: '{"id":1}' });
+    expect(await handlers?.submit(2, term, request(addPet, { name: 'rex' }), false)).toMatchObject({ kind: 'fault', fault: { kind: 'conflict' } });
+    expect(await handlers?.submit(2, term, request(addPet, { name: 'tom' }), true)).toMatchObject({ kind: 'would' });
   });
 
   it('does not lead from a replica that is behind the beginning of its log: only a snapshot can help', async () => {

@@ -1,5 +1,5 @@
 import { Fault, fault, type Logger } from '#kit';
-import type { Entry, Position, RaftNode, RaftRole, SnapshotChunk, SnapshotInstall } from '#raft-ts';
+import type { Entry, MemberId, Position, RaftNode, RaftRole, SnapshotChunk, SnapshotInstall } from '#raft-ts';
 import type { TableChanges } from '../codec/changeset.js';
 import { NoSpace } from '../disk/disk.js';
 import type { Log } from '../log/log.js';
@@ -27,6 +27,8 @@ const LOG_BYTES_MAX = 64 * 1024 * 1024;
 /** What compaction by size leaves, for peers that lag a little. */
 const LOG_BYTES_KEPT = 32 * 1024 * 1024;
 const JUMP_MS = 3600_000;
+/** How long a leader waits for its successor. */
+const HAND_OVER_MS = 1_500;
 const NO_SPACE = 'No space left on the device of the database';
 
 export interface EngineParts {
@@ -108,7 +110,7 @@ export class Engine implements EngineFace {
         node.step(message, clock.monotonicMs());
         this.#consensus.pump();
       },
-      submit: (term, request, dryRun) => this.#serveSubmit(term, request, dryRun),
+      submit: (from, term, request, dryRun) => this.#serveSubmit(from, term, request, dryRun),
       unreachable: (peer) => node.peerUnreachable(peer, clock.monotonicMs()),
     });
     this.#ticking = clock.every(TICK_MS, () => this.#tick());
@@ -137,7 +139,8 @@ export class Engine implements EngineFace {
 
   status(): ReplicaStatus {
     const { node, machine, cluster } = this.parts;
-    const { id, term, role, leader, commit, configuration } = node.status();
+    const { id, term, role, leader, commit, configuration, peers } = node.status();
+    const nowMs = this.parts.clock.monotonicMs();
     const { index, durable, schema } = machine.standing();
     const learner = !configuration.voters.includes(id);
     const stopped = this.#applier.stoppedBecause;
@@ -151,6 +154,11 @@ export class Engine implements EngineFace {
       durable,
       schema,
       warnings: [...this.#warnings],
+      peers: peers.map(({ id: peer, match, heardMs }) => ({
+        id: peer,
+        match,
+        ...(heardMs === undefined ? {} : { silentMs: Math.round(nowMs - heardMs) }),
+      })),
       ...(stopped === undefined ? {} : { stopped }),
     };
   }
@@ -180,6 +188,7 @@ export class Engine implements EngineFace {
 
   async close(): Promise<void> {
     if (this.#closed) return;
+    await this.#handOver();
     this.#closed = true;
     this.#ticking[Symbol.dispose]();
     const closing = fault.unavailable('The server is shutting down');
@@ -198,6 +207,21 @@ export class Engine implements EngineFace {
     // The last batch of a log may be called torn; after this one, what was acknowledged is not the last.
     if (this.parts.log.usable && !this.#consensus.stuck) this.parts.log.append({ hardState: this.parts.log.state.hardState });
     this.parts.log.close();
+  }
+
+  async transferLeadership(to?: MemberId): Promise<boolean> {
+    const { node, clock } = this.parts;
+    if (!node.transferLeadership(clock.monotonicMs(), to)) return false;
+    this.#consensus.pump();
+    const untilMs = clock.monotonicMs() + HAND_OVER_MS;
+    while (this.#office.role === 'leader' && clock.monotonicMs() < untilMs) await new Promise((resolve) => setTimeout(resolve, 10));
+    return this.#office.role !== 'leader';
+  }
+
+  /** A leader that goes lets another begin at once, instead of an election after its silence. */
+  async #handOver(): Promise<void> {
+    const { voters } = this.parts.node.status().configuration;
+    if (this.#office.role === 'leader' && voters.length > 1) await this.transferLeadership();
   }
 
   #applierListener(): ApplierListener {
@@ -237,6 +261,7 @@ export class Engine implements EngineFace {
         this.#released();
       },
       noSpace: () => this.#foundNoSpace(),
+      leaveJointDue: () => this.#proposer.leaveJoint(),
       fatal: this.parts.fatal,
     };
   }
@@ -295,9 +320,14 @@ export class Engine implements EngineFace {
     return leader === undefined ? undefined : this.parts.transport.submit(leader, term, request, dryRun);
   }
 
-  #serveSubmit(term: number, request: SubmitRequest, dryRun: boolean): Promise<SubmitReply> {
-    if (this.#office.role !== 'leader' || this.#office.term !== term) return Promise.resolve({ kind: 'not-leader' });
-    return this.#enqueue(request, dryRun, this.parts.clock.monotonicMs() + request.timeoutMs);
+  async #serveSubmit(from: MemberId, term: number, request: SubmitRequest, dryRun: boolean): Promise<SubmitReply> {
+    if (this.#office.role !== 'leader' || this.#office.term !== term) return { kind: 'not-leader' };
+    const reply = await this.#enqueue(request, dryRun, this.parts.clock.monotonicMs() + request.timeoutMs);
+    if (reply.kind === 'applied') {
+      this.parts.node.expectCommit(from, reply.index);
+      this.#consensus.pump();
+    }
+    return reply;
   }
 
   #enqueue(request: SubmitRequest, dryRun: boolean, deadlineMs: number): Promise<SubmitReply> {

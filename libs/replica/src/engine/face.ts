@@ -25,5 +25,7 @@ export interface EngineFace {
   watch(listener: (applied: Applied) => void): Disposable;
   /** Resolves when there is a leader and the database has the schema of this build. */
   ready(): Promise<void>;
+  /** Leader: hands over to that voter, or the best. False if it does not lead, or nobody took over in time. */
+  transferLeadership(to?: number): Promise<boolean>;
   close(): Promise<void>;
 }

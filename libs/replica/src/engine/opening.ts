@@ -30,7 +30,7 @@ export interface EngineOptions {
   /** In [0, 1), and bytes of boot nonces: a simulator seeds both. */
   readonly random?: () => number;
   readonly nonce?: () => string;
-  /** Used when the log is new: a founder begins the cluster alone, anybody else waits to be told about it. */
+  /** Used when the log is new: founders begin the cluster, anybody else waits to be told about it. */
   readonly identity: LogIdentity;
   readonly leases?: boolean;
   readonly fatal: (error: unknown) => void;
@@ -56,7 +56,7 @@ export async function openEngine(options: EngineOptions): Promise<EngineFace> {
   if (identity.member !== options.identity.member) {
     throw fault.invalid(`The database belongs to member ${identity.member}, not ${options.identity.member}`);
   }
-  const configuration = identity.founder ? soleVoter(identity.member) : noConfiguration;
+  const configuration: Configuration = { ...noConfiguration, voters: identity.founders ?? [] };
   const machine = await SqliteStateMachine.open({ connect, wings, cluster: identity.cluster, configuration });
   const ahead = machine.standing().index > log.lastIndex();
   if (ahead && log.state.marker === undefined) {
@@ -106,8 +106,6 @@ function whyStopped(unknown: readonly string[], applied: number, logBegins: numb
   if (applied < logBegins - 1) return `the replica ends at ${applied}, before its log begins at ${logBegins}: only a snapshot or a backup can help`;
   return undefined;
 }
-
-const soleVoter = (member: number): Configuration => ({ ...noConfiguration, voters: [member] });
 
 function commandsOf(wings: readonly StateWing[]): ReadonlyMap<string, Command> {
   const commands = new Map<string, Command>([[revertCommand.name, revertCommand as Command]]);

@@ -52,7 +52,8 @@ export interface Transport {
 
 export interface TransportHandlers {
   message(message: Message): void;
-  submit(term: number, request: SubmitRequest, dryRun: boolean): Promise<SubmitReply>;
+  /** `from`: the member that waits for it. */
+  submit(from: MemberId, term: number, request: SubmitRequest, dryRun: boolean): Promise<SubmitReply>;
   unreachable(peer: MemberId): void;
 }
 

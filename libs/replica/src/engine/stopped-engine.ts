@@ -69,6 +69,10 @@ export class StoppedEngine implements EngineFace {
 
   async ready(): Promise<void> {}
 
+  async transferLeadership(): Promise<boolean> {
+    return false;
+  }
+
   async close(): Promise<void> {
     this.past.close();
     this.db.close();

@@ -106,7 +106,7 @@ export class Home {
       transport: loneTransport,
       clock: systemEngineClock,
       logger: silent,
-      identity: { cluster: 'test', member: 1, incarnation: 0, founder: true },
+      identity: { cluster: 'test', member: 1, incarnation: 0, founders: [1] },
       fatal: (error) => void this.fatals.push(error),
       ...more,
     });

@@ -1,0 +1,3 @@
+export * from './member-keys.js';
+export * from './names.js';
+export * from './roles.js';

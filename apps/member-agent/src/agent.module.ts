@@ -1,13 +1,15 @@
 import { type DynamicModule, Module, type Provider } from '@nestjs/common';
 import type { EventHub } from '#events/host';
 import type { HostContext } from '#members';
-import { Devices } from '#devices/host';
+import { Devices, randomMac } from '#devices/host';
 import { ImageAgent } from '#images/host';
+import { InstancesAgent } from '#instances/host';
 import { NetworksAgent } from '#networks/host';
 import { MemberOperations } from '#operations/host';
 import { ServerHost } from '#server/host';
 import { StorageAgent } from '#storage/host';
 import { MemberWarnings } from '#warnings/host';
+import { autostartWarning } from './autostart-warning.js';
 import { storageEnvironment } from './environment.js';
 import { settingOf } from './settings.js';
 import { HOST, HUB } from './tokens.js';
@@ -44,6 +46,19 @@ const wings: Provider[] = [
     provide: Devices,
     inject: [HOST, NetworksAgent, StorageAgent],
     useFactory: (context: HostContext, networks: NetworksAgent, { storage }: StorageAgent) => new Devices(context, { networks, storage }),
+  },
+  {
+    provide: InstancesAgent,
+    inject: [HOST, HUB, MemberOperations, MemberWarnings, StorageAgent, ImageAgent, Devices],
+    useFactory: (
+      context: HostContext,
+      events: EventHub,
+      operations: MemberOperations,
+      warnings: MemberWarnings,
+      { storage }: StorageAgent,
+      { images }: ImageAgent,
+      devices: Devices,
+    ) => new InstancesAgent({ context, storage, images, devices, operations, events, randomMac, autostartFailed: autostartWarning(warnings) }),
   },
   {
     provide: ServerHost,

@@ -2,6 +2,7 @@ import { NestFactory } from '@nestjs/core';
 import { type EventHub, publishApplied } from '#events/host';
 import type { HostContext, Running } from '#members';
 import { ImageAgent } from '#images/host';
+import { InstancesAgent } from '#instances/host';
 import { NetworksAgent } from '#networks/host';
 import { MemberOperations, type Operations, serveOperations } from '#operations/host';
 import { ServerHost } from '#server/host';
@@ -41,12 +42,13 @@ export async function startAgent(context: AgentContext): Promise<RunningAgent> {
   let goesDown = false;
   let operationsMs = operationsMsDefault;
 
-  const [warnings, operations, networks, storage, images, server] = [
+  const [warnings, operations, networks, storage, images, instances, server] = [
     app.get(MemberWarnings),
     app.get(MemberOperations),
     app.get(NetworksAgent),
     app.get(StorageAgent),
     app.get(ImageAgent),
+    app.get(InstancesAgent),
     app.get(ServerHost),
   ];
   try {
@@ -58,6 +60,7 @@ export async function startAgent(context: AgentContext): Promise<RunningAgent> {
     await steps.start('networks', networks, () => (goesDown ? networks.shutdown() : networks.release()));
     await steps.start('storage', storage, () => storage.stop({ unmount: goesDown }));
     await steps.start('images', images, () => images.stop());
+    await steps.start('instances', instances, () => instances.stop({ host: goesDown }));
     // Above all that operations work on: they end before it does.
     steps.stopLast('operations', () => operations.shutdown(operationsMs));
   } catch (error) {
@@ -68,8 +71,7 @@ export async function startAgent(context: AgentContext): Promise<RunningAgent> {
     operations,
     warnings,
     server,
-    // Instances have no host wing yet.
-    autostart: () => undefined,
+    autostart: () => void instances.autostart(),
     async stop(options = {}) {
       goesDown = options.host ?? false;
       operationsMs = options.operationsMs ?? operationsMsDefault;

@@ -34,7 +34,7 @@ export async function openReplica(options: OpenReplicaOptions): Promise<Replica>
   const { stateDir, wings, worker, memberId, founder = true, leases = false, log = silent } = options;
   const lock = options.lock ? undefined : lockStateDir(stateDir);
   const directory = join(stateDir, 'database');
-  const identity = { cluster: randomBytes(16).toString('hex'), member: memberId, incarnation: 0, founder };
+  const identity = { cluster: randomBytes(16).toString('hex'), member: memberId, incarnation: 0, ...(founder ? { founders: [memberId] } : {}) };
   const died =
     options.died ??
     ((error: Error): void => {

@@ -30,7 +30,7 @@ describe('the log', () => {
     log.append({
       hardState: { term: 3, vote: 1, commit: 0 },
       boots: ['a', 'b'],
-      identity: { cluster: 'c', member: 1, incarnation: 0, founder: true },
+      identity: { cluster: 'c', member: 1, incarnation: 0, founders: [1] },
     });
     log.append({ entries: [entry(1), entry(2, 100, 3)], hardState: { term: 3, vote: 1, commit: 1 } });
     log.append({

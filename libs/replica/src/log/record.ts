@@ -23,8 +23,8 @@ export interface LogIdentity {
   readonly cluster: string;
   readonly member: number;
   readonly incarnation: number;
-  /** It began the cluster, alone: the configuration of its empty replica has it as the only voter. */
-  readonly founder?: boolean;
+  /** The cluster's first voters, as an empty replica of this member has them; absent for one that was taken into a cluster later. */
+  readonly founders?: readonly number[];
 }
 
 /** Everything that stands in a log beside its entries. Each new segment begins with all of it. */

@@ -10,7 +10,7 @@ export class Network {
     return {
       start: (handlers) => void this.#members.set(id, handlers),
       send: (messages) => messages.forEach((message) => this.#send(message)),
-      submit: (to, term, request, dryRun) => this.#call(id, to, (handlers) => handlers.submit(term, structuredClone(request), dryRun)),
+      submit: (to, term, request, dryRun) => this.#call(id, to, (handlers) => handlers.submit(id, term, structuredClone(request), dryRun)),
       close: async () => void this.#members.delete(id),
     };
   }

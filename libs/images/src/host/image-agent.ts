@@ -15,7 +15,7 @@ import { type ImageExtras, LocalImages } from './local-images.js';
 import { ImagePost } from './image-post.js';
 import { publishImage } from './publish.js';
 import { pushImage } from './push.js';
-import { expireImages, refreshImage } from './upkeep.js';
+import { AutoUpdate, expireImages, refreshImage } from './upkeep.js';
 
 const upkeepEveryMs = 3600 * 1000;
 
@@ -31,11 +31,13 @@ export interface ImageAgentOptions {
 export class ImageAgent {
   readonly images: ImageHost;
   readonly #local: LocalImages;
+  readonly #autoUpdate: AutoUpdate;
   #publisher?: InstancePublisher;
   #upkeep?: NodeJS.Timeout;
 
   constructor(private readonly options: ImageAgentOptions) {
     this.#local = new LocalImages(options.context, options.storage);
+    this.#autoUpdate = new AutoUpdate(this.#local, options.context, options.setting);
     this.images = this.#local;
   }
 
@@ -207,8 +209,9 @@ export class ImageAgent {
     const { context, setting } = this.options;
     try {
       await expireImages(this.#local, context, setting);
+      await this.#autoUpdate.run();
     } catch (error) {
-      context.log.warn({ err: error, detail: Fault.from(error).detail }, 'could not remove unused images');
+      context.log.warn({ err: error, detail: Fault.from(error).detail }, 'could not keep images up to date');
     }
   }
 

@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { arch } from 'node:process';
 import { epoch } from '#api-contract';
 import { Fault, KeyedLocks, fault } from '#kit';
@@ -10,6 +11,7 @@ import { ImageStore } from './image-store.js';
 import { describeUpload, finishUpload, type Upload } from './image-upload.js';
 import { findByUrl, findOnLxd, type FoundImage } from './lxd-source.js';
 import { Progress } from './progress.js';
+import { Slots } from './slots.js';
 import { findOnSimplestreams } from './simplestreams.js';
 import { unpackImage } from './unpack.js';
 
@@ -38,6 +40,9 @@ export class LocalImages implements ImageHost {
   /** Downloads under way, by fingerprint and project: however many ask, one goes. */
   readonly #fetching = new Map<string, Promise<string>>();
 
+  /** Unpacking is the processor's work: more at once than there are processors makes each of them slower, and all of them later. */
+  readonly #unpacks = new Slots(Math.max(2, availableParallelism()));
+
   constructor(
     private readonly context: HostContext,
     private readonly storage: Pick<StorageHost, 'removeImage'>,
@@ -51,7 +56,8 @@ export class LocalImages implements ImageHost {
   }
 
   async fill(fingerprint: string, path: string, options: { signal?: AbortSignal } = {}): Promise<void> {
-    await unpackImage(await this.store.files(fingerprint), path, options);
+    const files = await this.store.files(fingerprint);
+    await this.#unpacks.run(() => unpackImage(files, path, options));
   }
 
   async has(fingerprint: string): Promise<boolean> {

@@ -45,7 +45,8 @@ async function publish(
   const { signal } = operation;
   const [command, ...options] = compression.trim().split(/\s+/);
   if (!command || !(command in compressors)) throw fault.invalid(`Unsupported compression algorithm "${compression}"`);
-  if (options.some((option) => !/^-\d{1,2}$/.test(option))) throw fault.invalid(`Unsupported options of compression algorithm "${compression}"`);
+  if (options.some((option) => !/^-(\d{1,2}|T\d{1,3}|e)$/.test(option)))
+    throw fault.invalid(`Unsupported options of compression algorithm "${compression}"`);
   const [name, snapshot] = wanted.source.name.split('/') as [string, string?];
   if ((wanted.source.type === 'snapshot') !== (snapshot !== undefined))
     throw fault.invalid(snapshot === undefined ? 'Not a snapshot' : 'This is a snapshot');

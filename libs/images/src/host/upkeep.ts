@@ -17,6 +17,38 @@ export async function expireImages(images: LocalImages, context: HostContext, se
   }
 }
 
+const hourMs = 3600 * 1000;
+
+/**
+ * Refreshes the images that want it (auto_update), each at most once in images.auto_update_interval hours (0: never). One whose server is away waits for the
+ * next time.
+ */
+export class AutoUpdate {
+  readonly #askedMs = new Map<number, number>();
+
+  constructor(
+    private readonly images: LocalImages,
+    private readonly context: HostContext,
+    private readonly setting: (key: string, project: string) => string,
+  ) {}
+
+  async run(): Promise<void> {
+    const { replica, server, clock, log } = this.context;
+    for (const record of state.autoUpdatedImages(replica.reader)) {
+      // One member does it: the first of those that have the files.
+      if (state.membersWithImage(replica.reader, record.fingerprint)[0] !== server.memberId) continue;
+      const hours = Number(this.setting('images.auto_update_interval', record.project) || '6');
+      const sinceMs = clock.monotonicMs() - (this.#askedMs.get(record.id) ?? -Infinity);
+      if (hours <= 0 || sinceMs < hours * hourMs) continue;
+      this.#askedMs.set(record.id, clock.monotonicMs());
+      const context: CallContext = { identity: internalIdentity, requestId: '' };
+      await refreshImage(this.images, this.context, record, { context }).catch((error: unknown) =>
+        log.warn({ err: error, fingerprint: record.fingerprint }, 'could not refresh an image'),
+      );
+    }
+  }
+}
+
 /** Asks where an image came from for the newest of its alias; a newer one takes its place. @returns whether there was one */
 export async function refreshImage(
   images: LocalImages,

@@ -89,6 +89,8 @@ export interface CopyVolumeRequest {
   refresh: boolean;
   /** Of the request, for the operation. */
   requestProject: string;
+  /** Not the source itself, but this snapshot of it. */
+  sourceSnapshot: string;
 }
 
 export interface CopyVolumeRequest_ConfigEntry {
@@ -127,11 +129,12 @@ export interface CreateVolumeSnapshotRequest {
   volume:
     | VolumeMessage
     | undefined;
-  /** '' takes the next snapN. */
+  /** '' takes the next snapN, or with by_pattern what the volume's snapshots.pattern says. */
   name: string;
   /** RFC 3339; '' never; absent: as the volume's snapshots.expiry says. */
   expiresAt?: string | undefined;
   requestProject: string;
+  byPattern: boolean;
 }
 
 export interface RenameVolumeSnapshotRequest {
@@ -870,6 +873,7 @@ function createBaseCopyVolumeRequest(): CopyVolumeRequest {
     snapshots: false,
     refresh: false,
     requestProject: "",
+    sourceSnapshot: "",
   };
 }
 
@@ -898,6 +902,9 @@ export const CopyVolumeRequest: MessageFns<CopyVolumeRequest> = {
     }
     if (message.requestProject !== "") {
       writer.uint32(66).string(message.requestProject);
+    }
+    if (message.sourceSnapshot !== "") {
+      writer.uint32(74).string(message.sourceSnapshot);
     }
     return writer;
   },
@@ -980,6 +987,14 @@ export const CopyVolumeRequest: MessageFns<CopyVolumeRequest> = {
             }
 
             message.requestProject = reader.string();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.sourceSnapshot = reader.string();
             continue;
           }
         }
@@ -1339,7 +1354,7 @@ export const ChangeVolumeRequest_ConfigEntry: MessageFns<ChangeVolumeRequest_Con
 };
 
 function createBaseCreateVolumeSnapshotRequest(): CreateVolumeSnapshotRequest {
-  return { volume: undefined, name: "", expiresAt: undefined, requestProject: "" };
+  return { volume: undefined, name: "", expiresAt: undefined, requestProject: "", byPattern: false };
 }
 
 export const CreateVolumeSnapshotRequest: MessageFns<CreateVolumeSnapshotRequest> = {
@@ -1355,6 +1370,9 @@ export const CreateVolumeSnapshotRequest: MessageFns<CreateVolumeSnapshotRequest
     }
     if (message.requestProject !== "") {
       writer.uint32(34).string(message.requestProject);
+    }
+    if (message.byPattern !== false) {
+      writer.uint32(40).bool(message.byPattern);
     }
     return writer;
   },
@@ -1402,6 +1420,14 @@ export const CreateVolumeSnapshotRequest: MessageFns<CreateVolumeSnapshotRequest
             }
 
             message.requestProject = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.byPattern = reader.bool();
             continue;
           }
         }

@@ -15,6 +15,8 @@ export interface NewCustomVolume extends VolumeRef {
 
 export interface CopySource {
   from: VolumeRef;
+  /** Not the volume as it is, but this snapshot of it; then `snapshots` says nothing. */
+  snapshot?: string;
   snapshots: boolean;
 }
 
@@ -37,8 +39,9 @@ export class CustomVolumes {
     source: CopySource,
     call: CallContext,
   ): Promise<void> {
-    const from = this.#row(source.from);
-    const snapshots = source.snapshots ? state.volumeSnapshots(this.#reader, from.id) : [];
+    const volume = this.#row(source.from);
+    const from = source.snapshot === undefined ? volume : { ...volume, ...state.snapshot(this.#reader, volume.id, source.snapshot), id: volume.id };
+    const snapshots = source.snapshots && source.snapshot === undefined ? state.volumeSnapshots(this.#reader, from.id) : [];
     const wanted = {
       ...given,
       contentType: from.contentType,
@@ -47,7 +50,7 @@ export class CustomVolumes {
     };
     const rows = snapshots.map(({ name, description, config, expiresAt }) => ({ name, description, config, expiresAt }));
     await this.#make(wanted, { snapshots: rows, dropUnknownKeys: given.config === undefined }, call, (config) =>
-      this.storage.create(given, config, { kind: 'copy', from: source.from, snapshots: source.snapshots }, call),
+      this.storage.create(given, config, { kind: 'copy', ...source }, call),
     );
   }
 

@@ -236,8 +236,9 @@ export class LocalStorage implements StorageHost {
     return { bandwidthBytes: parseSize(this.pools.config(poolName)['rsync.bwlimit'] ?? ''), signal };
   }
 
-  async removeImage(fingerprint: string, context: CallContext): Promise<void> {
+  async removeImage(fingerprint: string, context: CallContext, fromPool?: string): Promise<void> {
     for (const row of imageVolumes(this.context.replica.reader, fingerprint)) {
+      if (fromPool !== undefined && row.pool !== fromPool) continue;
       if (row.memberId !== 0 && row.memberId !== this.context.server.memberId) continue;
       const driver = this.pools.driver(row.pool);
       await this.#locks.hold([volumeKey(row)], () => driver.remove(imageVolume(fingerprint)));

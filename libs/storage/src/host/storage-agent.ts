@@ -2,7 +2,7 @@ import { parseSize, fault } from '#kit';
 import { type CallContext, type Calls, type HostContext, StorageAgentService, type StorageStatusReply, type VolumeMessage } from '#members';
 import type { Operations } from '#operations/host';
 import type { Warnings } from '#warnings/host';
-import { parseContentType, parseVolumeType, type VolumeRef, volumeKey } from '../model/index.js';
+import { parseContentType, parseVolumeType, snapshotName, type VolumeRef, volumeKey } from '../model/index.js';
 import * as state from '../state/index.js';
 import { CustomVolumes } from './custom-volumes.js';
 import { Intents } from './intents.js';
@@ -82,9 +82,10 @@ export class StorageAgent {
         await this.#custom.create({ ...refOf(volume), contentType: parseContentType(contentType), description, config }, call);
         return {};
       },
-      copyVolume: async ({ volume, source, description, config, hasConfig, snapshots, refresh, requestProject }, call) => {
-        const [ref, from] = [refOf(volume), { from: refOf(source), snapshots }];
-        state.volume(this.#context.replica.reader, from.from);
+      copyVolume: async ({ volume, source, sourceSnapshot, description, config, hasConfig, snapshots, refresh, requestProject }, call) => {
+        const [ref, from] = [refOf(volume), { from: refOf(source), snapshot: sourceSnapshot || undefined, snapshots }];
+        const { id } = state.volume(this.#context.replica.reader, from.from);
+        if (from.snapshot !== undefined) state.snapshot(this.#context.replica.reader, id, from.snapshot);
         return this.#operation('Copying storage volume', requestProject, {}, call, () =>
           refresh
             ? this.#custom.refresh(ref, from, call)
@@ -104,14 +105,16 @@ export class StorageAgent {
       },
       deleteVolume: async (volume, call) => {
         const ref = refOf(volume);
-        if (ref.type === 'image') await this.#local.removeImage(ref.name, call);
+        if (ref.type === 'image') await this.#local.removeImage(ref.name, call, ref.pool);
         else await this.#custom.remove(ref, call);
         return {};
       },
       volumeState: async (volume) => ({ document: { usage: await this.#usage(refOf(volume)) } }),
 
-      createVolumeSnapshot: async ({ volume, name, expiresAt, requestProject }, call) =>
-        this.#snapshot(refOf(volume), name, expiresAt, requestProject, call),
+      createVolumeSnapshot: async ({ volume, name, byPattern, expiresAt, requestProject }, call) => {
+        const ref = refOf(volume);
+        return this.#snapshot(ref, name || (byPattern ? this.#nameByPattern(ref) : ''), expiresAt, requestProject, call);
+      },
       renameVolumeSnapshot: async ({ volume, name, newName, requestProject }, call) => {
         const ref = refOf(volume);
         return this.#operation('Renaming storage volume snapshot', requestProject, snapshotsOf(ref), call, () =>
@@ -141,12 +144,12 @@ export class StorageAgent {
     return { unavailable, drivers: probed.flat() };
   }
 
-  /** @throws Fault unsupported (500 "Not supported") where the driver cannot tell */
+  /** 0 where the driver has no quotas. @throws Fault unsupported (500 "Not supported") where it has them and they are off, as LXD has it */
   async #usage(ref: VolumeRef): Promise<{ used: number; total: number }> {
     const row = state.volume(this.#context.replica.reader, ref);
     const used = await this.#local.usage(ref);
-    if (used === undefined) throw fault.unsupported('Not supported', { status: 500 });
-    return { used, total: parseSize(row.config['size'] ?? '') };
+    if (used === undefined && this.#pools.driver(ref.pool).quotas) throw fault.unsupported('Not supported', { status: 500 });
+    return { used: used ?? 0, total: parseSize(row.config['size'] ?? '') };
   }
 
   async #snapshot(ref: VolumeRef, wanted: string, expiresAt: string | undefined, requestProject: string, call: CallContext) {
@@ -159,6 +162,12 @@ export class StorageAgent {
     return this.#operation('Creating storage volume snapshot', requestProject, { storage_volumes: [state.volumeUrl(ref)] }, call, () =>
       this.#custom.snapshot(ref, name, expiry, call).finally(() => this.#namesTaken.delete(key)),
     );
+  }
+
+  #nameByPattern(ref: VolumeRef): string {
+    const row = state.volume(this.#context.replica.reader, ref);
+    const taken = state.volumeSnapshots(this.#context.replica.reader, row.id).map(({ name }) => name);
+    return snapshotName(row.config['snapshots.pattern'] ?? '', this.#context.clock.now(), taken);
   }
 
   #freeSnapshotName(ref: VolumeRef, volumeId: number): string {

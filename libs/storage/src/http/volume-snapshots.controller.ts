@@ -42,7 +42,7 @@ export class VolumeSnapshotsController {
       const payload = { volume, memberId: volume.memberId, name: planned, expiresAt: expiresAt ?? '' };
       return reply.dryRun((await this.replica.dryRun(state.createSnapshot, payload, submitOptions(request))).would);
     }
-    const message = { volume: messageOf(volume), name, expiresAt, requestProject: request.project };
+    const message = { volume: messageOf(volume), name, byPattern: false, expiresAt, requestProject: request.project };
     return operation(await this.#agent.createVolumeSnapshot(message, callContext(request)));
   }
 

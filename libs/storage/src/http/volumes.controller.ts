@@ -189,12 +189,14 @@ export class VolumesController {
           await this.#agent.createVolume({ volume: messageOf(ref), contentType, description, config }, context);
           return reply.empty();
         }
-        const from: VolumeRef = { ...ref, pool: source.string('pool') || pool.name, name: source.string('name') };
+        const [sourceName, sourceSnapshot = ''] = source.string('name').split('/') as [string, string?];
+        const from: VolumeRef = { ...ref, pool: source.string('pool') || pool.name, name: sourceName };
         if (source.string('project')) from.project = this.#otherProject(request, source.string('project'));
         const { operation } = await this.#agent.copyVolume(
           {
             volume: messageOf(ref),
             source: messageOf(from),
+            sourceSnapshot,
             description,
             config,
             hasConfig: body.has('config') && Object.keys(config).length > 0,

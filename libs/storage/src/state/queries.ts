@@ -246,6 +246,14 @@ export function snapshot(reader: Reader, volumeId: number, name: string): Snapsh
   return found;
 }
 
+/** Custom volumes of a member that want snapshots by schedule. */
+export function scheduledVolumes(reader: Reader, memberId: number): VolumeRecord[] {
+  const schedule = `json_extract(v.config, '$."snapshots.schedule"')`;
+  return reader
+    .all<VolumeRow>(`${volumeColumns} WHERE v.type = 'custom' AND v.member_id IN (0, ?) AND ${schedule} <> '' ORDER BY v.id`, memberId)
+    .map(fromVolumeRow);
+}
+
 /** Snapshots of custom volumes on a member whose time is over. */
 export function expiredSnapshots(reader: Reader, memberId: number, now: Date): { volume: VolumeRecord; snapshot: string }[] {
   const rows = reader.all<VolumeRow & { snapshot: string }>(

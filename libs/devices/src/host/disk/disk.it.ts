@@ -60,13 +60,13 @@ describe('a disk of the host', () => {
     expect(statSync(join(source, 'x')).uid).toBe(0);
     await disk.detach(running, 'd', device);
     await disk.detach(running, 'd', device);
-    expect(await rig.inside('d2', 'ls', '/srv/deep/dir')).toBe('');
+    expect(await rig.inside('d2', 'ls', '/srv/deep')).toBe('');
 
     const file = { type: 'disk', source: join(source, 'file'), path: '/etc/note', readonly: 'true' };
     await disk.attach(running, 'f', file);
     expect(await rig.inside('d2', 'cat', '/etc/note')).toBe('hello');
     await disk.detach(running, 'f', file);
-    expect(await rig.inside('d2', 'cat', '/etc/note')).toBe('');
+    expect(await rig.inside('d2', 'cat', '/etc/note')).toContain('No such file');
 
     // The container cannot lead the mount elsewhere.
     await rig.inside('d2', 'ln', '-s', '/../../..', '/trap');
@@ -74,7 +74,7 @@ describe('a disk of the host', () => {
     expect(listMounts().some((entry) => entry.target.endsWith('/inside'))).toBe(false);
     expect(await rig.inside('d2', 'ls', '/inside')).toContain('file');
     await disk.detach(running, 'd', { ...device, path: '/trap/inside' });
-    expect(await rig.inside('d2', 'ls', '/inside')).toBe('');
+    expect(await rig.inside('d2', 'ls', '/inside')).toContain('No such file');
     await rig.stop('d2');
     await disk.detach({ ...running, pid: undefined }, 'd', device);
   });

@@ -28,12 +28,29 @@ function makePlace(pid: number, target: string, { file, owner }: { file: boolean
 export const rootOwner = ({ idmap }: DeviceOwner): Owner | undefined =>
   idmap && { uid: toHost(idmap, 'uid', 0) ?? 0, gid: toHost(idmap, 'gid', 0) ?? 0 };
 
-/** Takes it out again; not mounted, or a container that ended, is success. The path may lead over symlinks (/var/run), so that only trying tells. */
+/**
+ * Takes it out again, and the place with it, if it is an empty file or folder as `mountInto` makes them. Not mounted, or a container that ended, is success.
+ * The path may lead over symlinks (/var/run), so that only trying tells.
+ */
 export async function unmountFrom(pid: number, target: string): Promise<void> {
   try {
     await ejectMount(pid, `/${target}`);
   } catch (error) {
     const { detail } = Fault.from(error);
     if (!/umount: (Invalid argument|No such file or directory)|namespace: /.test(detail ?? '')) throw error;
+    return;
+  }
+  removePlace(pid, target);
+}
+
+function removePlace(pid: number, target: string): void {
+  try {
+    using root = RootDir.open(`/proc/${pid}/root`);
+    const found = root.stat(target, false);
+    if (found.isDirectory()) root.removeDirectory(target);
+    else if (found.isFile() && found.size === 0) root.unlink(target);
+  } catch (error) {
+    // What the container has there keeps its place.
+    if (!(error instanceof Fault)) throw error;
   }
 }

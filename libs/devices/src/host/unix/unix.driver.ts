@@ -36,10 +36,11 @@ export class UnixDriver implements DeviceDriver {
     await using undo = new Undo(this.context.log);
     undo.add('nodes', () => this.#removeNodes(owner, name));
     const specs = this.#specs(owner, device);
-    const lxc = specs.flatMap((spec): [string, string][] => [
-      ['lxc.mount.entry', `${fstabWord(this.#makeNode(owner, name, spec))} ${fstabWord(spec.target)} none bind,create=file 0 0`],
-      allowLine(deviceRule(spec)),
-    ]);
+    const lxc = specs.flatMap((spec): [string, string][] => {
+      const path = this.#makeNode(owner, name, spec);
+      const entry: [string, string] = ['lxc.mount.entry', `${fstabWord(path)} ${fstabWord(spec.target)} none bind,create=file 0 0`];
+      return [...(this.#isTaken(owner, name, spec.target) ? [] : [entry]), allowLine(deviceRule(spec))];
+    });
     undo.drop();
     const afterStart = (pid: number): Promise<void> => {
       this.#follow({ ...owner, pid }, name, device);
@@ -79,13 +80,14 @@ export class UnixDriver implements DeviceDriver {
   async #give(owner: DeviceOwner, name: string, spec: NodeSpec): Promise<void> {
     const path = this.#makeNode(owner, name, spec);
     await setAllowed(this.context, owner, deviceRule(spec), true);
-    await mountInto(owner.pid!, path, spec.target, { file: true, owner: rootOwner(owner) });
+    if (!this.#isTaken(owner, name, spec.target)) await mountInto(owner.pid!, path, spec.target, { file: true, owner: rootOwner(owner) });
   }
 
   /** Out of the container; another device that gives the same node keeps its right to it. */
   async #take(owner: DeviceOwner, name: string, file: string): Promise<void> {
     const node = hostNode(join(owner.devicesDir, file));
-    await unmountFrom(owner.pid!, decodeTarget(file, name));
+    const target = decodeTarget(file, name);
+    if (!this.#isTaken(owner, name, target)) await unmountFrom(owner.pid!, target);
     const others = this.#allNodes(owner).filter((other) => other !== file);
     const rule = node && deviceRule(node);
     const shared = others.some((other) => {
@@ -113,6 +115,12 @@ export class UnixDriver implements DeviceDriver {
     return this.#allNodes(owner).filter((file) => file.startsWith(prefixOf(name)));
   }
 
+  /** Another device of the instance has its node there: it was first, and stays. */
+  #isTaken(owner: DeviceOwner, name: string, target: string): boolean {
+    const mine = new Set(this.#files(owner, name));
+    return this.#allNodes(owner).some((file) => !mine.has(file) && file.endsWith(`.${encodePath(target)}`));
+  }
+
   #removeNodes(owner: DeviceOwner, name: string): Promise<void> {
     for (const file of this.#files(owner, name)) rmSync(join(owner.devicesDir, file), { force: true });
     return Promise.resolve();
@@ -121,8 +129,12 @@ export class UnixDriver implements DeviceDriver {
   /** A node that need not be there is given when it comes and taken when it goes, as long as the instance runs. */
   #follow(owner: DeviceOwner, name: string, device: Device): void {
     const path = this.awaited(device);
-    if (path === undefined || owner.pid === undefined || !existsSync(dirname(path))) return;
+    if (path === undefined || owner.pid === undefined) return;
     this.#unfollow(owner, name);
+    // The folder that is to hold it may not be there yet either.
+    let folder = dirname(path);
+    while (!existsSync(folder)) folder = dirname(folder);
+    const next = path.slice(folder.length).split('/').find(Boolean);
     let busy: Promise<void> = Promise.resolve();
     const look = async (): Promise<void> => {
       const [present] = this.#specs(owner, device);
@@ -132,9 +144,14 @@ export class UnixDriver implements DeviceDriver {
         for (const file of files) await this.#take(owner, name, file);
         await this.#removeNodes(owner, name);
       }
+      const moved = existsSync(folder) ? folder !== dirname(path) && existsSync(join(folder, next!)) : true;
+      if (moved && this.#watchers.get(`${owner.id}/${name}`) === watcher) {
+        this.#follow(owner, name, device);
+        await look();
+      }
     };
-    const watcher = watch(dirname(path), { persistent: false }, (_event, file) => {
-      if (file !== basename(path)) return;
+    const watcher = watch(folder, { persistent: false }, (_event, file) => {
+      if (file !== next && file !== basename(folder)) return;
       busy = busy
         .then(look)
         .catch((error: unknown) => this.context.log.warn({ err: error, instance: owner.name, device: name }, 'could not follow a device'));

@@ -1,7 +1,7 @@
-import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { baseIdmap, runOk } from '#host-kit';
+import { baseIdmap, Cgroup, detectCgroups, runOk } from '#host-kit';
 import { Rig } from '../testing/rig.js';
 import { awaitedUnixNode, findUnixNode, UnixDriver } from './unix.driver.js';
 
@@ -41,12 +41,29 @@ describe('a unix-char device', () => {
     const second = { ...device, path: '/dev/other' };
     await unix.attach(owner, 'y', second);
     await unix.detach(owner, 'z');
-    expect(await rig.inside('u2', 'stat', '-c', '%F', '/dev/my/zero')).toBe('regular empty file');
+    expect(await rig.inside('u2', 'ls', '/dev/my')).toBe('');
     // The other device still needs the right.
     expect(await zeros('u2', '/dev/other')).toBe('4');
     await unix.detach(owner, 'y');
     await unix.detach(owner, 'y');
     await unix.attach(owner, 'x', { ...device, path: '/dev/x' });
+    // A second one at the same place: the first stays, before and after.
+    await unix.attach(owner, 'w', { ...device, path: '/dev/x', major: '1', minor: '3' });
+    expect(await rig.inside('u2', 'stat', '-c', '%t:%T', '/dev/x')).toBe('1:5');
+    await unix.detach(owner, 'w');
+    expect(await rig.inside('u2', 'stat', '-c', '%t:%T', '/dev/x')).toBe('1:5');
+    // The right to use it goes with the last that gives it.
+    const kmsg = { type: 'unix-char', source: '/dev/kmsg', path: '/dev/log1' };
+    const allowed = (): boolean => {
+      const layout = detectCgroups();
+      return new Cgroup(layout, `lxc.payload.${rig.context.naming.lxc('default', 'u2')}`).read('devices', 'devices.list')!.includes('c 1:11 rwm');
+    };
+    await unix.attach(owner, 'k', kmsg);
+    await unix.attach(owner, 'l', { ...kmsg, path: '/dev/log2' });
+    await unix.detach(owner, 'k');
+    expect(allowed()).toBe(true);
+    await unix.detach(owner, 'l');
+    expect(allowed()).toBe(false);
     await rig.stop('u2');
     await unix.detach({ ...owner, pid: undefined }, 'x');
     expect(readdirSync(owner.devicesDir)).toEqual([]);
@@ -61,18 +78,20 @@ describe('a unix-char device', () => {
   });
 
   it('follows a node that comes and goes', async () => {
-    const node = join('/dev', `mt${rig.hash}`);
+    const folder = join('/dev', `mt${rig.hash}`);
+    const node = join(folder, 'node');
     const optional = { type: 'unix-char', source: node, required: 'false' };
     const owner = rig.owner(3, 'u3', { z: optional }, { idmap });
     const pid = await rig.start('u3', [await unix.prepare(owner, 'z', optional)], idmap);
     try {
       expect(await rig.inside('u3', 'stat', node)).toContain("can't stat");
+      mkdirSync(folder);
       await runOk('mknod', [node, 'c', '1', '5']);
       await expect.poll(() => rig.inside('u3', 'stat', '-c', '%F', node), { timeout: 5000 }).toBe('character special file');
       rmSync(node);
-      await expect.poll(() => existsSync(join(owner.devicesDir, `unix.z.dev-mt${rig.hash}`)), { timeout: 5000 }).toBe(false);
+      await expect.poll(() => existsSync(join(owner.devicesDir, `unix.z.dev-mt${rig.hash}-node`)), { timeout: 5000 }).toBe(false);
     } finally {
-      rmSync(node, { force: true });
+      rmSync(folder, { recursive: true, force: true });
     }
     await unix.detach({ ...owner, pid }, 'z');
     await rig.stop('u3');

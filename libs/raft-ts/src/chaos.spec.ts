@@ -10,7 +10,7 @@ const strength = fc.record<Strength>({
   changes: fc.constantFrom(0, 10, 60),
   transfers: fc.constantFrom(0, 10),
   compactions: fc.constantFrom(0, 10, 40),
-  pauses: fc.constantFrom(0, 2),
+  pauses: fc.constantFrom(0, 3),
   slowDisks: fc.boolean(),
   leases: fc.boolean(),
 });

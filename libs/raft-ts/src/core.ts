@@ -65,10 +65,6 @@ export class Core {
     this.postponeElection();
   }
 
-  get isLeader(): boolean {
-    return this.office !== undefined;
-  }
-
   get isVoter(): boolean {
     return isVoter(this.configurations.inForce, this.id);
   }

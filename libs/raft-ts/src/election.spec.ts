@@ -55,6 +55,18 @@ describe('a follower that hears no leader', () => {
     }
   });
 
+  it('does not win what it began when it may not lead any more', () => {
+    for (const stop of [(lone: Lone) => lone.node.setPromotable(false, 520), (lone: Lone) => lone.node.requestSnapshot(0)]) {
+      const lone = new Lone();
+      lone.node.tick(450);
+      lone.node.tick(500);
+      lone.receive(2, 1, { type: 'pre-vote-answer', granted: true }, 510).settle();
+      stop(lone);
+      lone.receive(2, 1, { type: 'vote-answer', granted: true }, 530).settle();
+      expect(lone.node.status()).toMatchObject({ role: 'follower', term: 1 });
+    }
+  });
+
   it('looks at what came in during a pause before it calls the leader dead', () => {
     const lone = new Lone();
     for (let now = 50; now <= 300; now += 50) lone.node.tick(now);

@@ -90,6 +90,13 @@ export class Election {
     if (core.role === 'candidate' && hardState.term === core.term && hardState.vote === core.id) this.count(core.id, true);
   }
 
+  /** This member may not lead any more: it does not win what it has begun, and leaves what it holds. */
+  withdraw(): void {
+    const { core } = this;
+    if (core.office) core.office.handOver.resign();
+    else if (core.role !== 'follower') core.follow(core.term, undefined);
+  }
+
   private mayCampaign(transfer: boolean): boolean {
     const { core } = this;
     if (!core.promotable || !core.configurations.mayNeed(core.id, core.log.commit) || this.lacksSnapshot()) return false;

@@ -118,14 +118,14 @@ export class RaftNode implements Raft {
   }
 
   requestSnapshot(minIndex: number): void {
-    this.core.office?.handOver.resign();
+    this.election.withdraw();
     this.receiver.request(minIndex);
   }
 
   setPromotable(yes: boolean, nowMs: number): void {
     this.advance(nowMs);
     this.core.promotable = yes;
-    if (!yes) this.core.office?.handOver.resign();
+    if (!yes) this.election.withdraw();
     else if (this.core.isSoleVoter && !this.core.office) this.election.campaign();
   }
 

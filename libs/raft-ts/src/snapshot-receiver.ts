@@ -48,7 +48,7 @@ export class SnapshotReceiver {
   }
 
   request(minIndex: number): void {
-    this.requested = Math.max(minIndex, this.core.log.firstIndex - 1);
+    this.requested = minIndex;
     this.requestedMs = undefined;
     this.askLeader();
   }
@@ -118,12 +118,17 @@ export class SnapshotReceiver {
 
   private isWanted(meta: SnapshotMeta): boolean {
     const { log, rules } = this.core;
-    if (this.requested !== undefined && meta.index >= this.requested && meta.index >= log.firstIndex - 1) return true;
+    if (this.requested !== undefined && meta.index >= this.neededIndex) return true;
     if (log.term(meta.index) === meta.term) {
       log.commitTo(meta.index); // A snapshot holds only what is committed; the log has it already.
       return false;
     }
     return rules.snapshotReplacesLog(meta.index, log.commit);
+  }
+
+  /** What was asked for, and no less than where the log begins by now: it must go on from there. */
+  private get neededIndex(): number {
+    return Math.max(this.requested ?? 0, this.core.log.firstIndex - 1);
   }
 
   private decline(meta: SnapshotMeta, to: MemberId): void {
@@ -141,6 +146,6 @@ export class SnapshotReceiver {
     if (this.requested === undefined || core.leader === undefined || core.leader === core.id) return;
     if (this.requestedMs !== undefined && core.nowMs - this.requestedMs < core.timers.electionMaxMs) return;
     this.requestedMs = core.nowMs;
-    core.send(core.leader, { type: 'snapshot-request', minIndex: this.requested });
+    core.send(core.leader, { type: 'snapshot-request', minIndex: this.neededIndex });
   }
 }

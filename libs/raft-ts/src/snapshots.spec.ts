@@ -248,6 +248,18 @@ describe('a state machine that needs a snapshot', () => {
     expect(lone.node.status()).toMatchObject({ last: { index: 3 }, commit: 3, applied: 3 });
   });
 
+  it('asks for no less than where its log begins by the time it asks', () => {
+    const lone = new Lone({ log: [entry(1, 1), entry(2, 1, 'x'), entry(3, 1, 'y')] });
+    lone.receive(2, 1, { type: 'heartbeat', commit: 3, round: 1 }, 100).settle();
+    lone.node.requestSnapshot(1);
+    expect(lone.settle().messages).toMatchObject([{ type: 'snapshot-request', minIndex: 1 }]);
+    lone.storage.compact(2);
+    lone.receive(2, 1, { type: 'snapshot-chunk', meta: meta(1), offset: 0, data: new Uint8Array(10) }, 110);
+    expect(lone.settle().readys.some((r) => r.snapshotChunk)).toBe(false);
+    lone.node.tick(1_200);
+    expect(lone.settle().messages.filter((m) => m.type === 'snapshot-request')).toMatchObject([{ minIndex: 2 }]);
+  });
+
   it('asks by itself when it starts behind the log, and learns the configuration from the snapshot', () => {
     const later = { ...configuration, voters: [1, 2, 3, 4] };
     const lone = new Lone({ base: { index: 8, term: 1 }, applied: { index: 3, configuration }, hardState: { term: 1, commit: 8 } });

@@ -31,6 +31,7 @@ export interface Strength {
   readonly changes: number;
   readonly transfers: number;
   readonly compactions: number;
+  /** Pauses, and as often something that a host says: not promotable, connection broken, state machine stopped. */
   readonly pauses: number;
   readonly slowDisks: boolean;
   readonly leases: boolean;
@@ -151,6 +152,7 @@ export class Chaos {
       [strength.transfers, () => this.transfer()],
       [strength.compactions, () => this.compact(host)],
       [strength.pauses, () => this.pause(host)],
+      [strength.pauses, () => this.trouble(host)],
       [10, () => (host.node ? undefined : this.start(host))],
       [60, () => this.propose()],
       [30, () => this.read(host)],
@@ -191,6 +193,19 @@ export class Chaos {
   private transfer(): void {
     const leader = this.leader();
     if (leader?.node!.transferLeadership(this.clock(leader))) this.stats.transfers++;
+  }
+
+  /** What hosts say about themselves and their connections. */
+  private trouble(host: Host): void {
+    const { node } = host;
+    if (!node || !this.isAwake(host)) return;
+    const peer = this.pick([...this.hosts.keys()])!;
+    const what = this.below(5);
+    if (what === 0) node.setPromotable(this.below(2) === 0, this.clock(host));
+    else if (what === 1) node.requestSnapshot(this.below(host.machine.index + 1));
+    else if (what === 2) node.peerUnreachable(peer, this.clock(host));
+    else if (what === 3) node.logWriteTook(400, this.clock(host));
+    else node.expectCommit(peer, host.machine.index + 1);
   }
 
   private restart(host: Host): void {
@@ -477,10 +492,15 @@ export class Chaos {
     for (const host of this.hosts.values()) this.wake(host);
     const calm = { ...this.strength, lossPercent: 0, doublePercent: 0, crashes: 0, slowDisks: false };
     Object.assign(this, { strength: calm });
-    for (const host of this.hosts.values()) if (!host.node) this.start(host);
+    for (const host of this.hosts.values()) {
+      if (host.node) host.node.setPromotable(true, this.clock(host));
+      else this.start(host);
+    }
     let proposed = 0;
     for (let i = 0; i < 400; i++) {
       this.nowMs += 50;
+      // Members whose state machines stopped do not lead; if nobody else can, only a restart by the operator helps.
+      if (i === 80 && !this.leader()) for (const host of this.hosts.values()) this.restart(host);
       for (const host of this.hosts.values()) {
         host.node!.tick(this.clock(host), this.nowMs);
         this.turn(host);

@@ -9,7 +9,7 @@ const files = {
   'etc/passwd': 'root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/tmp:/bin/sh\n',
   'etc/group': 'root:x:0:\nuser:x:1000:\n',
   'etc/rcS':
-    '#!/bin/sh\nhostname -F /etc/hostname 2>/dev/null\nip link set lo up\n[ -e /sys/class/net/eth0 ] && ip link set eth0 up && udhcpc -i eth0 -b -S -F "$(hostname)" >/dev/null 2>&1\nexit 0\n',
+    '#!/bin/sh\nhostname -F /etc/hostname 2>/dev/null\nip link set lo up\n[ -e /sys/class/net/eth0 ] && ip link set eth0 up && udhcpc -i eth0 -b -S -s /usr/share/udhcpc/default.script -F "$(hostname)" >/dev/null 2>&1\nexit 0\n',
   'usr/share/udhcpc/default.script':
     '#!/bin/sh\ncase $1 in\n  deconfig) ip addr flush dev $interface; ip link set $interface up ;;\n  bound|renew)\n    ip addr flush dev $interface\n    ip addr add $ip/${mask:-24} dev $interface\n    [ -n "$router" ] && ip route replace default via ${router%% *} dev $interface\n    : > /etc/resolv.conf\n    [ -n "$domain" ] && echo "search $domain" >> /etc/resolv.conf\n    for server in $dns; do echo "nameserver $server" >> /etc/resolv.conf; done ;;\nesac\n',
 };

@@ -110,7 +110,7 @@ describe('lxc, on a container', () => {
   it('is noticed when it stops by itself', async () => {
     await server.ok(['launch', 'busybox', 'c2']);
     await server.lxc(['exec', 'c2', '--', 'poweroff', '-f']);
-    await until('c2 is stopped', async () => (await state('c2')).status === 'Stopped');
+    await until('c2 is stopped', async () => (await server.api.get<Instance>('/1.0/instances/c2')).status === 'Stopped');
     await server.ok(['delete', 'c2']);
   });
 

@@ -3,7 +3,7 @@ import { fault } from '#kit';
 import { findAlias, findImage, image, imageWithProperties, profilesOf } from '#images/state';
 import { effectiveProject } from '#projects/state';
 import type { Reader } from '#replica/state';
-import { generatedName, limitsOfInstanceType } from '../model/index.js';
+import { checkInstanceName, generatedName, limitsOfInstanceType } from '../model/index.js';
 import { typeOfTree, type Tree } from './trees.js';
 
 /** A checked InstancesPost: everything that can be settled by reading the database is. */
@@ -24,8 +24,10 @@ export function wantedInstance(reader: Reader, project: string, tree: Tree, body
   if (type !== 'container' && type !== 'virtual-machine') throw fault.invalid(`Invalid instance type "${type}"`);
   const instanceType = body.string('instance_type');
   const limits = instanceType === '' ? {} : limitsOfInstanceType(instanceType);
+  const name = body.string('name') || generatedName(random);
+  checkInstanceName(name);
   const post: Record<string, unknown> = {
-    name: body.string('name') || generatedName(random),
+    name,
     type,
     architecture: body.string('architecture'),
     description: body.string('description'),

@@ -8,6 +8,12 @@ import { commandSocketName } from './socket-name.js';
 const commands = { stop: 2, state: 3, initPid: 4 } as const;
 const states: readonly PowerState[] = ['stopped', 'starting', 'running', 'stopping', 'aborting', 'freezing', 'frozen', 'running'];
 const answerBytes = 16;
+const EACCES = 13;
+/**
+ * The monitor asks the kernel for the sender's credentials only once it has accepted the connection: what was written before comes without them and is
+ * refused. The next try meets it prepared.
+ */
+const noCredentials = Symbol('no credentials');
 const patienceMs = 5_000;
 
 /**
@@ -55,6 +61,15 @@ export class Monitor {
 
   /** The answer's data word; undefined when there is no monitor, or it went away meanwhile. */
   async #ask(command: number, timeoutMs = patienceMs): Promise<number | undefined> {
+    for (let tries = 1; ; tries++) {
+      const answer = await this.#askOnce(command, timeoutMs);
+      if (answer !== noCredentials) return answer;
+      if (tries === 50) throw fault.internal('The monitor of the container refused');
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+  }
+
+  async #askOnce(command: number, timeoutMs: number): Promise<number | typeof noCredentials | undefined> {
     const socket = await this.#connect();
     if (!socket) return undefined;
     const request = Buffer.alloc(answerBytes);
@@ -72,7 +87,9 @@ export class Monitor {
       socket.on('data', (chunk) => {
         answer = Buffer.concat([answer, chunk]);
         if (answer.length < answerBytes) return;
-        const failed = answer.readInt32LE(0) < 0;
+        const status = answer.readInt32LE(0);
+        const failed = status < 0;
+        if (status === -EACCES) return done(() => resolve(noCredentials));
         // A stop is answered when init was killed; the end of the monitor is what we wait for.
         if (command === commands.stop && !failed) return;
         done(() => (failed ? reject(fault.internal('The monitor of the container refused')) : resolve(Number(answer.readBigInt64LE(8)))));

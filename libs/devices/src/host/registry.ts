@@ -30,7 +30,7 @@ export class Devices {
     this.#nics = {
       bridged: new BridgedNicDriver(context, hosts.networks),
       p2p: new PointToPointNicDriver(context),
-      macvlan: new MacvlanNicDriver(context),
+      macvlan: new MacvlanNicDriver(context, hosts.networks),
       physical: new PhysicalNicDriver(context),
     };
     const unix = new UnixDriver(context, findUnixNode, awaitedUnixNode);

@@ -2,10 +2,14 @@ import { describe, expect, it } from 'vitest';
 import type { DevicesMap } from '#api-contract';
 import { checkNicConflicts, missingNicKeys, nicKeys, liveKeysOf, validateDevices, type DeviceSurroundings } from './index.js';
 
+const networks: Record<string, ReturnType<DeviceSurroundings['network']>> = {
+  lxdbr0: { type: 'bridge', config: { 'ipv4.address': '10.0.0.1/24', 'ipv6.address': 'fd42::1/64' } },
+  mv: { type: 'macvlan', config: { parent: 'eth0' } },
+};
 const around: DeviceSurroundings = {
   project: 'default',
   instanceType: 'container',
-  network: (name) => (name === 'lxdbr0' ? { type: 'bridge', config: { 'ipv4.address': '10.0.0.1/24', 'ipv6.address': 'fd42::1/64' } } : undefined),
+  network: (name) => networks[name],
   poolExists: (name) => name === 'default',
 };
 const check = (devices: DevicesMap): void => validateDevices(devices, around);
@@ -19,6 +23,7 @@ describe('validateDevices', () => {
       eth0: { type: 'nic', network: 'lxdbr0', 'ipv4.address': '10.0.0.9', 'limits.ingress': '10Mbit', hwaddr: '00:16:3E:00:00:01' },
       eth1: { type: 'nic', nictype: 'bridged', parent: 'br-x', name: 'e1', mtu: '1400', vlan: '5' },
       eth2: { type: 'nic', nictype: 'p2p', 'ipv4.routes': '10.9.0.0/24,10.10.0.1/32' },
+      eth4: { type: 'nic', network: 'mv' },
       eth3: { type: 'nic', nictype: 'macvlan', parent: 'eth0', vlan: '7' },
       kvm: { type: 'unix-char', source: '/dev/kvm', mode: '0660', gid: '5' },
       tty: { type: 'unix-char', path: '/dev/foo', major: '10', minor: '232' },
@@ -32,6 +37,7 @@ describe('validateDevices', () => {
     [{ d1: {} }, 'Device validation failed for "d1": Failed loading device "d1": Missing device type in config'],
     [{ 'a b': { type: 'none' } }, 'Name can only contain alphanumeric'],
     [{ e: { type: 'nic', network: 'nope' } }, 'Failed loading device "e": Failed to load network "nope" for project "default": Network not found'],
+    [{ e: { type: 'nic', network: 'mv', vlan: '5' } }, 'Cannot use "vlan" property in conjunction with "network" property'],
     [{ e: { type: 'nic', nictype: 'zorg' } }, 'Unsupported device type'],
     [{ e: { type: 'nic', network: 'lxdbr0', parent: 'x1' } }, 'Cannot use "parent" property in conjunction with "network" property'],
     [{ e: { type: 'nic', nictype: 'bridged' } }, 'Invalid value for device option "parent": Required value'],

@@ -71,10 +71,13 @@ export function checkDeviceName(name: string): void {
     throw fault.invalid('Name can only contain alphanumeric, forward slash, hyphen, colon, underscore and full stop characters');
 }
 
+/** Type of a managed network → of the nics on it. */
+const nicTypes: Readonly<Record<string, NicType>> = { bridge: 'bridged', macvlan: 'macvlan' };
+
 /** What kind of nic it is: told by its network, or by itself. Undefined for kinds that Muster has not. */
 export function nicTypeOf(device: Device, around: Pick<DeviceSurroundings, 'network'>): NicType | undefined {
   if (!device.network) return device.nictype && device.nictype in nicKeys ? (device.nictype as NicType) : undefined;
-  return around.network(device.network)?.type === 'bridge' ? 'bridged' : undefined;
+  return nicTypes[around.network(device.network)?.type ?? ''];
 }
 
 function checkKeys(device: Device, keys: Keys): void {

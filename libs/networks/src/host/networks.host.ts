@@ -5,7 +5,7 @@ import { NetworksAgentService, type Calls, type HostContext, type NetworkMessage
 import { internalIdentity } from '#replica/state';
 import type { Applied } from '#replica';
 import type { About, Warnings } from '#warnings/host';
-import { bridgeSubnet, withBridgeDefaults, type ManagedNetwork, type NetworkType } from '../model/index.js';
+import { bridgeSubnet, withNetworkDefaults, type ManagedNetwork, type NetworkType } from '../model/index.js';
 import { findNetwork, networkById, networkOn, networks, setNetworkStatus } from '../state/index.js';
 import { givesAddresses, type NetworkDriver } from './driver.js';
 import { pickAddresses } from './free-subnet.js';
@@ -196,7 +196,7 @@ export class NetworksAgent implements NetworksHost {
       fillNetwork: async ({ type, config, onlyAuto }) => {
         this.#driver({ type });
         const hasIpv6 = readSysctl('net/ipv6/conf/default/disable_ipv6') === '0';
-        const filled = onlyAuto ? config : withBridgeDefaults(config, hasIpv6);
+        const filled = onlyAuto ? config : withNetworkDefaults(type, config, { hasIpv6 });
         const taken = networks(replica.reader).flatMap((record) => [record.config['ipv4.address'] ?? '', record.config['ipv6.address'] ?? '']);
         return { config: await pickAddresses(filled, taken) };
       },

@@ -20,7 +20,7 @@ import { fault } from '#kit';
 import { NetworksAgentService, type Calls, type Members, type ServerInfo } from '#members';
 import { effectiveProject, targetOf, usedBy } from '#projects/state';
 import type { Replica } from '#replica';
-import { checks, networkTypes } from '../model/index.js';
+import { checks, isNetworkType } from '../model/index.js';
 import {
   createNetwork,
   deleteNetwork,
@@ -70,7 +70,7 @@ export class NetworksController {
     const name = body.string('name');
     const type = body.string('type') || (project === 'default' ? 'bridge' : 'ovn');
     if (name === '') throw fault.invalid('No name provided');
-    if (!(networkTypes as readonly string[]).includes(type)) throw fault.invalid(`Network type "${type}" is not supported`);
+    if (!isNetworkType(type)) throw fault.invalid(`Network type "${type}" is not supported`);
     if (request.target !== '') throw fault.invalid('Target only allowed when clustered');
     checks.networkName(name);
     await this.replica.barrier();

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { validateBridge, withBridgeDefaults } from './bridge-config.js';
+import { validateNetwork, withNetworkDefaults } from './network-config.js';
 
-describe('validateBridge', () => {
+describe('validateNetwork', () => {
   it('takes what LXD takes', () => {
-    validateBridge('br0', {
+    validateNetwork('bridge', 'br0', {
       'ipv4.address': '10.0.0.1/24',
       'ipv6.address': 'fd42::1/64',
       'ipv4.nat': 'true',
@@ -27,14 +27,26 @@ describe('validateBridge', () => {
     [{ 'ipv4.dhcp.expiry': '1h,set:x' }, 'Invalid value'],
     [{ 'tunnel.waytoolongname.protocol': 'gre' }, 'Network name too long for tunnel interface'],
   ])('refuses %o', (config, words) => {
-    expect(() => validateBridge('br0', config)).toThrow(words);
+    expect(() => validateNetwork('bridge', 'br0', config)).toThrow(words);
   });
 });
 
 it('asks for automatic addresses with NAT where nothing is said', () => {
-  expect(withBridgeDefaults({}, true)).toEqual({ 'ipv4.address': 'auto', 'ipv4.nat': 'true', 'ipv6.address': 'auto', 'ipv6.nat': 'true' });
-  expect(withBridgeDefaults({ 'ipv4.address': '10.0.0.1/24', 'ipv6.address': 'none' }, true)).toEqual({
+  expect(withNetworkDefaults('bridge', {}, { hasIpv6: true })).toEqual({
+    'ipv4.address': 'auto',
+    'ipv4.nat': 'true',
+    'ipv6.address': 'auto',
+    'ipv6.nat': 'true',
+  });
+  expect(withNetworkDefaults('bridge', { 'ipv4.address': '10.0.0.1/24', 'ipv6.address': 'none' }, { hasIpv6: true })).toEqual({
     'ipv4.address': '10.0.0.1/24',
     'ipv6.address': 'none',
   });
+});
+
+it('wants a parent for a macvlan network, and knows no other type', () => {
+  validateNetwork('macvlan', 'mv', { parent: 'eth0', vlan: '5', 'user.x': 'y' });
+  expect(() => validateNetwork('macvlan', 'mv', {})).toThrow('option "parent": Required value');
+  expect(() => validateNetwork('macvlan', 'mv', { parent: 'eth0', 'ipv4.nat': 'true' })).toThrow('Invalid option for network "mv" option "ipv4.nat"');
+  expect(() => validateNetwork('ovn', 'o', {})).toThrow('Network type "ovn" is not supported');
 });

@@ -1,8 +1,7 @@
 import { isTrue } from '#config-keys';
 import type { ConfigMap } from '#api-contract';
-import { fault, Fault } from '#kit';
+import { fault } from '#kit';
 import { contains, parseAddress, parseRange, parseSubnet, splitList, type Family, type Subnet } from './addresses.js';
-import { bridgeKeys } from './bridge.keys.js';
 
 const isSet = (value: string | undefined): value is string => value !== undefined && value !== '' && value !== 'none';
 
@@ -28,20 +27,8 @@ export function tunnelNames(config: ConfigMap): string[] {
   return [...new Set(names)].sort();
 }
 
-/**
- * Checks a whole config for a bridge of this name. `auto` may stand for addresses only before they are picked.
- * @throws Fault invalid, with the words that LXD uses
- */
-export function validateBridge(name: string, config: ConfigMap): void {
-  for (const [key, value] of Object.entries(config)) {
-    if (!bridgeKeys.find(key)) throw fault.invalid(`Invalid option for network "${name}" option "${key}"`);
-    try {
-      bridgeKeys.validate({ [key]: value });
-    } catch (error) {
-      const { message } = Fault.from(error);
-      throw fault.invalid(`Invalid value for network "${name}" option "${key}": ${message}`);
-    }
-  }
+/** What is between the keys of a bridge of this name. @throws Fault invalid */
+export function checkBridge(name: string, config: ConfigMap): void {
   if (config['bridge.mode'] === 'fan') throw fault.unsupported('Fan networks are not supported');
   if (config['bridge.driver'] === 'openvswitch') throw fault.unsupported("Open vSwitch isn't installed on this system", { status: 400 });
   for (const tunnel of tunnelNames(config)) {

@@ -1,8 +1,7 @@
 import type { ConfigMap } from '#api-contract';
 
 /** Types of managed networks that Muster makes. */
-export const networkTypes = ['bridge'] as const;
-export type NetworkType = (typeof networkTypes)[number];
+export type NetworkType = 'bridge' | 'macvlan';
 
 /** Names of states as clients see them. */
 export type NetworkStatus = 'Pending' | 'Created' | 'Errored' | 'Unavailable';

@@ -2,7 +2,7 @@ import { apiUrl, checkEtag, type ConfigMap } from '#api-contract';
 import { fault } from '#kit';
 import { isUsed, renameTarget, setReferences, targetOf, usedBy } from '#projects/state';
 import { defineCommand, type CommandContext } from '#replica/state';
-import { checks, memberKeys, networkTypes, validateBridge, type NetworkStatus } from '../model/index.js';
+import { checks, memberKeys, validateNetwork, type NetworkStatus } from '../model/index.js';
 import { findNetwork, network, networkById, type NetworkRecord } from './queries.js';
 import { NetworkMemberRow, NetworkRow } from './tables.js';
 
@@ -73,7 +73,7 @@ export const renameNetwork = defineCommand<{ project: string; name: string; newN
     if (isUsed(ctx.sql, targetOf('network', project, name))) throw fault.invalid('Network is currently in use');
     if (findNetwork(ctx.sql, project, newName)) throw fault.conflict(`Network "${newName}" already exists`);
     if (current.members.size > 1) throw fault.invalid('Renaming clustered network not supported');
-    checkNetwork(project, newName, current.type, current.config);
+    checkNetwork(project, newName, current.type, { ...current.config, ...[...current.members.values()][0]?.config });
     await ctx.em.update(NetworkRow, { id: current.id }, { name: newName });
     renameTarget(ctx, targetOf('network', project, name), targetOf('network', project, newName));
     setReferences(ctx, { kind: 'network', id: current.id, url: apiUrl(['networks', newName], project) }, [targetOf('project', project)]);
@@ -95,14 +95,13 @@ export const deleteNetwork = defineCommand<{ project: string; name: string }>({
 });
 
 function checkNetwork(project: string, name: string, type: string, config: ConfigMap): void {
-  if (!(networkTypes as readonly string[]).includes(type)) throw fault.invalid(`Network type "${type}" is not supported`);
   if (project !== 'default') throw fault.invalid('Network type does not support non-default projects');
   checks.networkName(name);
   for (const family of [4, 6]) {
     if (config[`ipv${family}.address`] === 'auto')
       throw fault.invalid(`Invalid value for network "${name}" option "ipv${family}.address": not picked yet`);
   }
-  validateBridge(name, config);
+  validateNetwork(type, name, config);
 }
 
 /** Two managed networks with the same addresses could never both work; LXD lets the second fail in the kernel. */

@@ -1,7 +1,7 @@
 import { deleteLink, readLink } from '#host-kit';
 import { Undo } from '#kit';
 import type { HostContext } from '#members';
-import { ipBatch } from '#networks/host';
+import { ipBatch, type NetworksHost } from '#networks/host';
 import { effectiveNic, liveKeysOf, nicKeys } from '../../model/index.js';
 import type { Device, DeviceDriver, DeviceOwner, PreparedDevice } from '../device-driver.js';
 import { completeNic } from './complete.js';
@@ -13,16 +13,19 @@ import { hostInterfaceOf, makeVlan, removeVlan } from './vlan.js';
 export class MacvlanNicDriver implements DeviceDriver {
   readonly liveKeys = liveKeysOf(nicKeys.macvlan);
 
-  constructor(private readonly context: HostContext) {}
+  constructor(
+    private readonly context: HostContext,
+    private readonly networks: NetworksHost,
+  ) {}
 
   async prepare(owner: DeviceOwner, name: string, device: Device): Promise<PreparedDevice> {
-    const nic = await completeNic(owner, name, device, { mac: true });
+    const nic = this.#withNetwork(await completeNic(owner, name, device, { mac: true }));
     const link = await this.#make(owner, name, nic);
     return { lxc: physicalLines(nicIndex(owner, name), link, nic.name) };
   }
 
   async attach(owner: DeviceOwner, name: string, device: Device): Promise<void> {
-    const nic = await completeNic(owner, name, device, { mac: true });
+    const nic = this.#withNetwork(await completeNic(owner, name, device, { mac: true }));
     await using undo = new Undo(this.context.log);
     const link = await this.#make(owner, name, nic);
     undo.add('nic', () => this.detach({ ...owner, pid: undefined }, name, { ...device, host_name: link }));
@@ -31,7 +34,7 @@ export class MacvlanNicDriver implements DeviceDriver {
   }
 
   async detach(owner: DeviceOwner, name: string, device: Device): Promise<void> {
-    const nic = effectiveNic(name, device, owner.config);
+    const nic = this.#withNetwork(effectiveNic(name, device, owner.config));
     if (owner.pid !== undefined && nic['name'] && (await readLink(nic['name'], { pid: owner.pid }))?.kind === 'macvlan')
       await deleteLink(nic['name'], { pid: owner.pid });
     if (nic['host_name']) await deleteLink(nic['host_name']);
@@ -42,6 +45,12 @@ export class MacvlanNicDriver implements DeviceDriver {
   /** No key of it changes in place. */
   update(): Promise<void> {
     return Promise.resolve();
+  }
+
+  /** What a nic on a managed network takes from it. */
+  #withNetwork<T extends Record<string, string>>(nic: T): T {
+    const config = nic['network'] ? this.networks.find(nic['network'])?.config : undefined;
+    return { ...nic, ...Object.fromEntries(['parent', 'mtu', 'vlan', 'gvrp'].flatMap((key) => (config?.[key] ? [[key, config[key]]] : []))) };
   }
 
   async #make(owner: DeviceOwner, name: string, nic: Record<string, string>): Promise<string> {

@@ -4,6 +4,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { baseIdmap, linkExists, readLink, run, runOk } from '#host-kit';
 import { linkFile } from '#networks/host';
+import { createNetwork } from '#networks/state';
+import { internalIdentity } from '#replica/state';
 import { Rig } from '../testing/rig.js';
 import { BridgedNicDriver } from './bridged.driver.js';
 import { MacvlanNicDriver } from './macvlan.driver.js';
@@ -164,7 +166,7 @@ describe('other nics', () => {
     await runOk('ip', ['link', 'add', parent, 'type', 'veth', 'peer', 'name', `${parent}p`]);
     await runOk('ip', ['link', 'set', parent, 'up']);
     try {
-      const macvlan = new MacvlanNicDriver(rig.context);
+      const macvlan = new MacvlanNicDriver(rig.context, rig.networks);
       const device = { type: 'nic', nictype: 'macvlan', parent, name: 'eth0', hwaddr: mac };
       const owner = rig.owner(7, 'c7', { eth0: device });
       const pid = await rig.start('c7', [await macvlan.prepare(owner, 'eth0', device)], idmap);
@@ -182,6 +184,14 @@ describe('other nics', () => {
       await physical.detach(other, 'eth1', lent);
       expect(linkFile(parent, 'mtu')).toBe('1500');
       expect(other.config).toEqual({});
+
+      // By way of a managed network.
+      const network = { project: 'default', name: `mn${rig.hash}`, type: 'macvlan', description: '', config: { parent, mtu: '1420' }, members: [1] };
+      await rig.replica.submit(createNetwork, network, { identity: internalIdentity });
+      const named = { type: 'nic', network: network.name, name: 'eth0' };
+      await macvlan.attach({ ...owner, pid }, 'eth0', named);
+      expect(await readLink('eth0', { pid })).toMatchObject({ kind: 'macvlan', mtu: 1420 });
+      await macvlan.detach({ ...owner, pid }, 'eth0', named);
 
       await rig.stop('c7');
       const again = await rig.start('c8', [await physical.prepare(other, 'eth1', lent)], idmap);

@@ -39,7 +39,7 @@ export function deviceOrder(devices: DevicesMap): string[] {
 export function deviceChanges(
   before: DevicesMap,
   after: DevicesMap,
-  liveKeys: (type: string) => readonly string[],
+  liveKeys: (device: Device) => readonly string[],
 ): { removed: string[]; added: string[]; updated: string[] } {
   const changed = (name: string): string[] => {
     const [a, b] = [before[name]!, after[name]!];
@@ -52,7 +52,7 @@ export function deviceChanges(
     if (!after[name]) continue;
     const keys = changed(name);
     if (keys.length === 0) continue;
-    const live = liveKeys(after[name].type ?? '');
+    const live = before[name]!.type === after[name].type ? liveKeys(after[name]) : [];
     if (keys.every((key) => live.includes(key))) updated.push(name);
     else {
       removed.push(name);

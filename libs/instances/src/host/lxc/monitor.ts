@@ -2,6 +2,7 @@ import { connect, type Socket } from 'node:net';
 import { errorCode } from '#host-kit';
 import { fault } from '#kit';
 import type { PowerState } from '../../model/index.js';
+import { signalProcess } from './processes.js';
 import { commandSocketName } from './socket-name.js';
 
 /** Commands of liblxc's monitor (commands.h of LXC 5.0). */
@@ -15,6 +16,8 @@ const EACCES = 13;
  */
 const noCredentials = Symbol('no credentials');
 const patienceMs = 5_000;
+const stopPatienceMs = 60_000;
+const SIGKILL = 9;
 
 /**
  * The monitor of one container, asked over its command socket: no program has to be run, an answer takes 0.2 ms. The connection also tells of the end:
@@ -40,7 +43,20 @@ export class Monitor {
 
   /** Kills the container's init and resolves when the monitor is gone. */
   async stop(): Promise<void> {
-    await this.#ask(commands.stop, 60_000);
+    const { promise: gone, resolve } = Promise.withResolvers<void>();
+    using hold = await this.hold(resolve);
+    if (!hold) return;
+    // A monitor that could kill says nothing and goes; one that answers could not, so that we do it.
+    const asked = this.#ask(commands.stop, stopPatienceMs).catch(async () => {
+      const pid = await this.initPid();
+      if (pid > 0) signalProcess(pid, SIGKILL);
+    });
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(fault.unavailable('The container does not die')), stopPatienceMs);
+    });
+    await Promise.race([gone, late]).finally(() => clearTimeout(timer));
+    await asked;
   }
 
   /** Calls back once when the monitor is gone; undefined when there is none. */
@@ -90,8 +106,6 @@ export class Monitor {
         const status = answer.readInt32LE(0);
         const failed = status < 0;
         if (status === -EACCES) return done(() => resolve(noCredentials));
-        // A stop is answered when init was killed; the end of the monitor is what we wait for.
-        if (command === commands.stop && !failed) return;
         done(() => (failed ? reject(fault.internal('The monitor of the container refused')) : resolve(Number(answer.readBigInt64LE(8)))));
       });
       socket.on('error', () => done(() => resolve(undefined)));

@@ -1,5 +1,8 @@
+import { createReadStream } from 'node:fs';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { Readable } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { DiskVolume, StorageDriver } from '#storage/host';
+import type { DiskVolume, OptimizedPlace, StorageDriver } from '#storage/host';
 
 /** A pool of the driver under test, made and mounted, and a way to files in its volumes. */
 export interface StorageHarness extends AsyncDisposable {
@@ -175,6 +178,43 @@ export function storageDriverContract(name: string, open: () => Promise<StorageH
         await driver.remove(volume);
         expect(await driver.snapshots!.list(volume)).toEqual([]);
       });
+    });
+
+    it('sends volumes in its own format and makes them again of it, if it has one', async () => {
+      const { optimized, snapshots } = driver;
+      if (!optimized || !snapshots) return;
+      const volume = await made(custom('default_sent'), 'one');
+      await snapshots.create(volume, 's-1');
+      await pool.write(driver.path(volume), 'file', 'two');
+      await snapshots.create(volume, 's-2');
+      await pool.write(driver.path(volume), 'file', 'three');
+      const directory = await mkdtemp('/var/tmp/muster-streams-');
+      try {
+        const sent = await optimized.send(volume, ['s-1', 's-2'], directory);
+        const target = custom('default_received');
+        const source = {
+          snapshots: ['s-1', 's-2'],
+          header: await readFile(sent.headerPath, 'utf8'),
+          open: async (place: OptimizedPlace, into: (stream: Readable) => Promise<void>) =>
+            into(createReadStream(sent.streams.find((one) => one.snapshot === place.snapshot && one.subvolume === place.subvolume)!.path)),
+        };
+        await optimized.receive(target, source);
+        expect(await contents(target)).toBe('three');
+        expect(await Promise.all(['s-1', 's-2'].map((one) => pool.read(snapshots.path(target, one), 'file')))).toEqual(['one', 'two']);
+        await pool.write(driver.path(target), 'file', 'four');
+        await expect(pool.write(snapshots.path(target, 's-1'), 'file', 'x')).rejects.toThrow();
+        const broken = custom('default_broken');
+        const open = async (_: unknown, into: (stream: Readable) => Promise<void>) => into(Readable.from([Buffer.from('no stream')]));
+        await expect(optimized.receive(broken, { ...source, open })).rejects.toBeDefined();
+        for (const path of ['/../../x', '/a/../b', 'x', '/']) {
+          const header = `subvolumes:\n- path: /\n  snapshot: ""\n  readonly: false\n- path: ${path}\n  snapshot: "../.."\n  readonly: false\n`;
+          await expect(optimized.receive(broken, { ...source, header })).rejects.toMatchObject({ kind: 'invalid' });
+        }
+        expect(await driver.exists(broken)).toBe(false);
+        expect(await driver.list()).not.toContainEqual(broken);
+      } finally {
+        await rm(directory, { recursive: true, force: true });
+      }
     });
   });
 }

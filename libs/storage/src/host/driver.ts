@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream';
 import type { Logger } from '#kit';
 import type { ContentType, DriverCapabilities, VolumeType } from '../model/index.js';
 
@@ -48,6 +49,33 @@ export interface Quotas {
   usage(volume: DiskVolume): Promise<number | undefined>;
 }
 
+/** Which stream of an optimized backup: of the volume or a snapshot of it, and of which part (a driver's own name for it; '' is the whole). */
+export interface OptimizedPlace {
+  snapshot?: string;
+  subvolume: string;
+}
+
+export interface OptimizedFiles {
+  headerPath: string;
+  streams: (OptimizedPlace & { path: string })[];
+}
+
+/** What an optimized backup consists of: its header, and each stream by its place. */
+export interface OptimizedSource {
+  snapshots: readonly string[];
+  /** Text of the header; absent in old backups. */
+  header?: string;
+  open(place: OptimizedPlace, into: (stream: Readable) => Promise<void>): Promise<void>;
+}
+
+/** Volumes in the driver's own format, which LXD's driver of the same name reads and writes too. */
+export interface OptimizedBackups {
+  /** The snapshots, oldest first, and the volume as it is now, into files of `directory`. */
+  send(volume: DiskVolume, snapshots: readonly string[], directory: string, signal?: AbortSignal): Promise<OptimizedFiles>;
+  /** A new volume with its snapshots; a half-made one is gone when this throws. @throws Fault invalid, conflict if it exists */
+  receive(volume: DiskVolume, source: OptimizedSource, signal?: AbortSignal): Promise<void>;
+}
+
 /**
  * One storage driver on one pool. The caller holds a lock on the volume it names; nothing here waits for another volume. Paths inside a pool are those
  * of model/layout.ts for every driver.
@@ -88,6 +116,7 @@ export interface StorageDriver {
 
   readonly snapshots?: Snapshots;
   readonly quotas?: Quotas;
+  readonly optimized?: OptimizedBackups;
 }
 
 /** What this host has for a driver. Never throws, bounded in time. */

@@ -3,7 +3,7 @@ import type { CallContext, HostContext } from '#members';
 import { internalIdentity } from '#replica/state';
 import { type DriverCapabilities, driverDescription, instanceLinkPath, nameOnDisk, volumeKey, type VolumeRef } from '../model/index.js';
 import { deleteVolume, imageVolumes, pool, recordImageVolume } from '../state/index.js';
-import type { DiskVolume, StorageDriver } from './driver.js';
+import type { DiskVolume, OptimizedFiles, StorageDriver } from './driver.js';
 import { copyTree, type CopyOptions } from './files.js';
 import { ImageCache, imageVolume } from './image-cache.js';
 import { InstanceLinks } from './instance-links.js';
@@ -88,6 +88,9 @@ export class LocalStorage implements StorageHost {
       }
       case 'copy':
         return this.#copy(driver, disk, source, context);
+      case 'optimized':
+        if (!driver.optimized) throw fault.unsupported('The storage pool takes no optimized backups');
+        return driver.optimized.receive(disk, source.source, context.signal);
     }
   }
 
@@ -196,6 +199,13 @@ export class LocalStorage implements StorageHost {
     const { driver, disk } = this.pools.locate(volume);
     if (!(await driver.snapshots?.list(disk))?.includes(snapshot)) throw fault.notFound(`Snapshot "${snapshot}" does not exist on storage`);
     return counted(driver.snapshots!.path(disk, snapshot), async () => {});
+  }
+
+  async exportOptimized(volume: VolumeRef, snapshots: readonly string[], directory: string, signal?: AbortSignal): Promise<OptimizedFiles> {
+    const { driver, disk } = this.pools.locate(volume);
+    const { optimized } = driver;
+    if (!optimized) throw fault.unsupported('The storage pool makes no optimized backups');
+    return this.#locks.hold([volumeKey(volume)], () => optimized.send(disk, snapshots, directory, signal));
   }
 
   async usage(volume: VolumeRef): Promise<number | undefined> {

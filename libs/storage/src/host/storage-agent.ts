@@ -177,7 +177,8 @@ export class StorageAgent {
   }
 
   #operation(description: string, project: string, resources: Record<string, string[]>, context: CallContext, work: () => Promise<void>) {
-    const operation = this.#operations.start({ description, project, resources, context, run: () => work() });
+    const named = Object.keys(resources).length > 0 ? { resources } : {};
+    const operation = this.#operations.start({ description, project, ...named, context, run: () => work() });
     return { operation };
   }
 

@@ -1,5 +1,6 @@
 import type { CallContext } from '#members';
 import type { DriverCapabilities, VolumeRef } from '../model/index.js';
+import type { OptimizedFiles, OptimizedSource } from './driver.js';
 
 export type { VolumeRef, VolumeType } from '../model/index.js';
 
@@ -17,6 +18,8 @@ export type VolumeSource =
   | { kind: 'fill'; cacheKey?: string; fill: (path: string, signal: AbortSignal, snapshot: (name: string) => Promise<void>) => Promise<void> }
   /** Of a volume, or of one of its snapshots; with `snapshots` all of them too (of a volume). The rows of the new snapshots are the caller's. */
   | { kind: 'copy'; from: VolumeRef; snapshot?: string; snapshots: boolean }
+  /** In the format of the pool's driver; the rows of the snapshots are the caller's. */
+  | { kind: 'optimized'; source: OptimizedSource }
   | { kind: 'empty' };
 
 /** Volumes and pools on this member, whatever their driver. Calls are safe to repeat; what fails half way cleans up after itself. */
@@ -43,6 +46,8 @@ export interface StorageHost {
   refresh(volume: VolumeRef, from: VolumeRef): Promise<void>;
   /** A snapshot of one volume becomes one of another. Across pools the target's contents must be those that come after it, and are kept. */
   copySnapshot(from: VolumeRef, name: string, to: VolumeRef): Promise<void>;
+  /** Snapshots, oldest first, and the volume in the driver's own format, into files of a directory. @throws Fault unsupported */
+  exportOptimized(volume: VolumeRef, snapshots: readonly string[], directory: string, signal?: AbortSignal): Promise<OptimizedFiles>;
   /** Bytes used; undefined where the driver cannot tell. */
   usage(volume: VolumeRef): Promise<number | undefined>;
   /** `size` in bytes, 0: no limit. Ignored, with a line in the log, where the driver has no quotas. */

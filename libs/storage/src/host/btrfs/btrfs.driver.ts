@@ -1,7 +1,7 @@
 import { mkdir, rename } from 'node:fs/promises';
 import { fault } from '#kit';
 import { type VolumeType, driverDescription, liveDirectory, snapshotsDirectory, volumeTypes } from '../../model/index.js';
-import type { DiskVolume, DriverFactory, PoolPlace, PoolResources, Quotas, Snapshots, StorageDriver } from '../driver.js';
+import type { DiskVolume, DriverFactory, OptimizedBackups, PoolPlace, PoolResources, Quotas, Snapshots, StorageDriver } from '../driver.js';
 import {
   filesystemResources,
   isMounted,
@@ -16,6 +16,7 @@ import {
 import * as command from './btrfs.command.js';
 import { probeBtrfs } from './btrfs.probe.js';
 import { growLoop, makeSource, mountOptionsOf, mountSource, remount, removeSource } from './btrfs.source.js';
+import { receiveStreams, sendStreams, type StreamPaths } from './streams.js';
 import { deleteDeep, snapshotDeep } from './subvolumes.js';
 
 /** Volumes are subvolumes: clones and snapshots are made at once and share their data; limits are quota groups. */
@@ -86,7 +87,7 @@ export class BtrfsDriver implements StorageDriver {
   async list(): Promise<DiskVolume[]> {
     const named = async (type: VolumeType): Promise<DiskVolume[]> =>
       (await namesIn(`${this.place.path}/${liveDirectory(type)}`))
-        .filter((name) => !name.startsWith('.restoring '))
+        .filter((name) => !/^\.(restoring |send-|receive-)/.test(name))
         .map((name) => ({ type, name, contentType: 'filesystem' }));
     return (await Promise.all(volumeTypes.map(named))).flat();
   }
@@ -175,6 +176,26 @@ export class BtrfsDriver implements StorageDriver {
       return typeof group === 'object' ? group.referencedBytes : undefined;
     },
   };
+
+  readonly optimized: OptimizedBackups = {
+    send: (volume, snapshots, directory, signal) => sendStreams(this.#streamPaths(volume), snapshots, directory, this.place.log, signal),
+    receive: async (volume, source, signal) => {
+      const path = this.path(volume);
+      if (await pathExists(path)) throw fault.conflict(`Volume "${volume.name}" already exists on storage`);
+      if (source.snapshots.length > 0) await mkdir(this.#snapshotsOf(volume), { recursive: true, mode: 0o711 });
+      await receiveStreams(this.#streamPaths(volume), source, this.place.log, signal);
+      await setVolumeMode(path, volume.type);
+    },
+  };
+
+  #streamPaths(volume: DiskVolume): StreamPaths {
+    return {
+      volume: this.path(volume),
+      snapshot: (name) => this.snapshots.path(volume, name),
+      temporary: `${this.place.path}/${liveDirectory(volume.type)}`,
+      remove: (path) => this.#deleteSubvolume(path),
+    };
+  }
 
   async #limitOf(volume: DiskVolume): Promise<number> {
     const group = await command.quotaGroup(this.path(volume));

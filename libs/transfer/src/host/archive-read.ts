@@ -113,7 +113,7 @@ export class Archive {
     stream.pipe(tar);
     try {
       for await (const entry of tar) {
-        if (entry.header.name === name && entry.header.type === 'file') return await into(entry);
+        if (entry.header.name === name && entry.header.type === 'file') return await into(entry as unknown as Readable);
         entry.resume();
       }
     } catch (error) {

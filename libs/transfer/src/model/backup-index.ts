@@ -1,5 +1,5 @@
 import { parseDocument, stringify, visit } from 'yaml';
-import type { Instance, InstanceSnapshot, Profile, StoragePool, StorageVolume } from '#api-contract';
+import { zeroTime, type Instance, type InstanceSnapshot, type Profile, type StoragePool, type StorageVolume } from '#api-contract';
 import { fault } from '#kit';
 import { checkPlainName } from './names.js';
 
@@ -43,7 +43,6 @@ export interface BackupIndex {
 
 /** Of an index with ten thousand snapshots: about 8 MiB. */
 export const indexMaxBytes = 32 * 1024 * 1024;
-export const zeroTime = '0001-01-01T00:00:00Z';
 
 /** YAML 1.1, because LXD's library reads words like `yes` and `0x1` in its way: what could be mistaken is quoted. */
 const toYaml = (value: unknown): string => stringify(value, { version: '1.1', lineWidth: 0, aliasDuplicateObjects: false });

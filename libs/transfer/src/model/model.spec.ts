@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { zeroTime } from '#api-contract';
 import {
   type BackupIndex,
   checkBackupName,
@@ -8,7 +9,6 @@ import {
   parseCompression,
   parseIndex,
   renderIndex,
-  zeroTime,
 } from './index.js';
 
 const index: BackupIndex = {

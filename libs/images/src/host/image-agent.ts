@@ -201,7 +201,8 @@ export class ImageAgent {
     run: (operation: RunningOperation) => Promise<Record<string, unknown> | void>,
     metadata?: Record<string, unknown>,
   ) {
-    const operation = this.options.operations.start({ description, project, resources, metadata, context, mayCancel: false, run });
+    const named = Object.keys(resources).length > 0 ? { resources } : {};
+    const operation = this.options.operations.start({ description, project, ...named, metadata, context, mayCancel: false, run });
     return { operation: { ...operation } };
   }
 

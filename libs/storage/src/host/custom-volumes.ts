@@ -84,7 +84,7 @@ export class CustomVolumes {
   }
 
   async rename(ref: VolumeRef, newName: string, call: CallContext): Promise<void> {
-    this.#row(ref);
+    state.checkMovable(this.#reader, this.#row(ref));
     checkVolumeName(newName);
     if (state.findVolume(this.#reader, { ...ref, name: newName }, this.#memberId)) throw fault.conflict('Volume by that name already exists');
     this.#refuseMounted(ref, 'Volume is still in use by running instances');
@@ -100,6 +100,7 @@ export class CustomVolumes {
   /** To another pool or project of this member. Who uses it follows. */
   async move(from: VolumeRef, to: VolumeRef, call: CallContext): Promise<void> {
     this.#refuseMounted(from, 'Volume is still in use by running instances');
+    state.checkMovable(this.#reader, this.#row(from));
     await this.copy({ ...to, description: '' }, { from, snapshots: true }, call);
     await this.intents.during({ kind: 'remove-custom', volume: from }, async () => {
       await using undo = new Undo(this.context.log);

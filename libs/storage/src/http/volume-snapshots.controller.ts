@@ -26,7 +26,13 @@ export class VolumeSnapshotsController {
     const snapshots = state.volumeSnapshots(this.replica.reader, volume.id);
     // LXD leaves ?project= out of these URLs, and names the objects with their volume.
     if (request.recursion === 0) return reply.sync(snapshots.map(({ name }) => state.volumeUrl({ ...volume, project: 'default' }, name)));
-    return reply.sync(snapshots.map((snapshot) => ({ ...snapshotDocument(volume, snapshot), name: `${volume.name}/${snapshot.name}` })));
+    return reply.sync(
+      snapshots.map((snapshot) => ({
+        ...snapshotDocument(volume, snapshot),
+        name: `${volume.name}/${snapshot.name}`,
+        expires_at: snapshot.expiresAt || null,
+      })),
+    );
   }
 
   @Route('POST', snapshotsPath, { access: 'project' })

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { etagOf } from '#api-contract';
-import { createProject, projectsState, targetOf, usedBy } from '#projects/state';
-import { internalIdentity as identity } from '#replica/state';
+import { createProject, projectsState, setReferences, targetOf, usedBy } from '#projects/state';
+import { defineCommand, internalIdentity as identity } from '#replica/state';
 import { MemoryReplica } from '#testkit';
 import type { VolumeRef } from '../model/index.js';
 import * as state from './index.js';
@@ -123,5 +123,26 @@ describe('volumes', () => {
     await expect(submit(state.createSnapshot, { volume: v1, memberId, name: 'snap7', expiresAt: '' }, as)).rejects.toThrow(
       'Snapshot "snap7" already in use',
     );
+  });
+
+  it('stay where they are while something names them, until that can follow; then it does', async () => {
+    const user = defineCommand({
+      name: 'test.use',
+      run: (ctx) => setReferences(ctx, { kind: 'instance', id: 7, url: '/1.0/instances/c1' }, [state.volumeTarget(v1)]),
+    });
+    replica = await MemoryReplica.open({
+      wings: [projectsState, { ...state.storageState, commands: [...state.storageState.commands, user] }],
+    });
+    await makePool('local');
+    await submit(state.createVolume, { ...v1, memberId }, as);
+    await submit(user, {}, as);
+    const rename = () => submit(state.renameCustomVolume, { volume: v1, newName: 'v2', memberId }, as);
+    await expect(rename()).rejects.toThrow('The storage volume is still in use');
+    await expect(submit(state.deleteVolume, { volume: v1, memberId }, as)).rejects.toThrow('The storage volume is still in use');
+    const seen: string[] = [];
+    state.onVolumeMoved((_, before, after) => void seen.push(`${before.name} ${after.name}`));
+    await rename();
+    expect(seen).toEqual(['v1 v2']);
+    expect(usedBy(replica.reader, state.volumeTarget({ ...v1, name: 'v2' }))).toEqual(['/1.0/instances/c1']);
   });
 });

@@ -1,6 +1,6 @@
-import { fault } from '#kit';
+import { assert, fault } from '#kit';
 import { renameTarget, setReferences, targetOf } from '#projects/state';
-import type { CommandContext } from '#replica/state';
+import type { CommandContext, Reader } from '#replica/state';
 import {
   type ContentType,
   type VolumeRef,
@@ -10,7 +10,7 @@ import {
   knownVolumeKeys,
   withPoolDefaults,
 } from '../model/index.js';
-import { findSnapshot, findVolume, pool, snapshot, volume, volumeTarget, volumeUrl, type VolumeRecord } from './queries.js';
+import { findSnapshot, findVolume, pool, snapshot, volume, volumeTarget, volumeUrl, volumeUsedBy, type VolumeRecord } from './queries.js';
 
 /**
  * Steps: what a command of storage, or of a subject above it, does to volume rows inside its own transaction, so that an instance and its volume are one
@@ -26,13 +26,28 @@ export interface NewVolume extends VolumeRef {
   dropUnknownKeys?: boolean;
 }
 
-/** What a higher subject does in the same command when a volume is new, changed, moved or gone: limits of projects, devices that name it. */
+/** What a higher subject does in the same command when a volume is new, changed or gone: limits of projects. */
 export type VolumeListener = (ctx: CommandContext, change: { before?: VolumeRecord; after?: VolumeRecord }) => void;
 const listeners: VolumeListener[] = [];
 
 /** Called once, when the module of the higher subject's state wing loads. */
 export function onVolumeChange(listener: VolumeListener): void {
   listeners.push(listener);
+}
+
+/** How devices of instances and profiles that name a volume come to name it where it now is. */
+export type VolumeFollower = (ctx: CommandContext, before: VolumeRecord, after: VolumeRecord) => void;
+let follower: VolumeFollower | undefined;
+
+/** Called once, when the module of the subject that has the devices loads. Until then a volume that is used stays where it is. */
+export function onVolumeMoved(its: VolumeFollower): void {
+  assert(!follower, 'one subject has the devices');
+  follower = its;
+}
+
+/** @throws Fault invalid for a volume that others name, while nobody can make them follow it */
+export function checkMovable(reader: Reader, record: VolumeRecord): void {
+  if (record.type === 'custom' && !follower && volumeUsedBy(reader, record).length > 0) throw fault.invalid('The storage volume is still in use');
 }
 
 const tell = (ctx: CommandContext, change: Parameters<VolumeListener>[1]): void => listeners.forEach((listener) => listener(ctx, change));
@@ -98,8 +113,10 @@ export function relocateVolume(ctx: CommandContext, ref: VolumeRef, memberId: nu
 
 /** One volume takes the place of another, who uses it follows: the last step of a move between pools or projects. */
 export function moved(ctx: CommandContext, before: VolumeRecord, after: VolumeRecord): VolumeRecord {
+  checkMovable(ctx.sql, before);
   renameTarget(ctx, volumeTarget(before), volumeTarget(after));
   refer(ctx, after);
+  if (before.type === 'custom') follower?.(ctx, before, after);
   tell(ctx, { before, after });
   return after;
 }

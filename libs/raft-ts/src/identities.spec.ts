@@ -23,9 +23,13 @@ describe('a start', () => {
     lone.receive(2, 1, heartbeat, 10).settle();
     lone.peerBoot.set(2, 'third');
     const { readys } = lone.receive(2, 1, { type: 'hello', boots: ['boot of 2', 'second', 'third'], last: none }, 20).settle();
-    expect(readys.at(-1)).toMatchObject({ refusals: [], peerBoots: { 2: '0/third' } });
+    expect(readys.flatMap((r) => r.refusals)).toEqual([]);
     lone.receive(2, 1, heartbeat, 30);
     expect(lone.settle().messages.at(-1)?.type).toBe('heartbeat-ack');
+    // What was seen goes to the host with the next thing that is written anyway.
+    expect(readys.some((r) => r.mustPersist || r.peerBoots)).toBe(false);
+    lone.receive(2, 2, heartbeat, 40);
+    expect(lone.settle().readys[0]).toMatchObject({ mustPersist: true, peerBoots: { 2: '0/third' } });
   });
 
   it('is asked who it is as long as it has not introduced itself, and not too often', () => {

@@ -74,7 +74,7 @@ export class Identities {
   }
 
   get hasOutput(): boolean {
-    return this.refusals.length > 0 || this.seenChanged;
+    return this.refusals.length > 0;
   }
 
   takeRefusals(): readonly Refusal[] {

@@ -50,12 +50,14 @@ export class Outlet {
     const snapshot = this.receiver.takeInstall();
     const entries = core.log.takeUnwritten();
     const snapshotChunk = this.receiver.takeChunk();
-    const peerBoots = this.identities.takeSeen();
 
     // The commit index alone is a hint that is not worth a write of its own.
     const hardState: HardState = { term: core.term, ...(core.vote !== undefined && { vote: core.vote }), commit: core.log.commit };
     const mustTell = core.term !== given.hardState.term || core.vote !== given.hardState.vote;
     const tells = mustTell || ((entries.length > 0 || snapshot !== undefined) && hardState.commit !== given.hardState.commit);
+    const mustPersist = tells || entries.length > 0 || snapshot !== undefined || snapshotChunk !== undefined;
+    // Worth keeping, but not a write of its own.
+    const peerBoots = mustPersist ? this.identities.takeSeen() : undefined;
     if (tells) given.hardState = hardState;
     given.role = core.role;
     given.leader = core.leader;
@@ -65,7 +67,7 @@ export class Outlet {
     this.writing.push({ number: ++this.number, end, hardState });
     const ready: Ready = {
       upTo: { ...end, ready: this.number },
-      mustPersist: tells || entries.length > 0 || snapshot !== undefined || snapshotChunk !== undefined,
+      mustPersist,
       entries,
       messagesNow: core.messagesNow,
       messagesAfterPersist: core.messagesAfterPersist,

@@ -284,7 +284,7 @@ export interface Ready {
   readonly leaveJointDue: boolean;
   /** Refusals since the last Ready, for logs and warnings. */
   readonly refusals: readonly Refusal[];
-  /** Present if changed: last boot nonce seen of each peer. Worth keeping for RaftOptions.peerBoots; nothing waits for it. */
+  /** Last boot nonce seen of each peer, for RaftOptions.peerBoots. Comes, if changed, with the next Ready that has something to write anyway. */
   readonly peerBoots?: Readonly<Record<MemberId, string>>;
 }
 

@@ -1,4 +1,5 @@
 import type { Command, Identity, Lifecycle, Reader, Sql } from './state/command.js';
+import type { EngineNetwork } from './transport/network.js';
 
 export interface SubmitOptions {
   identity: Identity;
@@ -102,6 +103,28 @@ export interface Replica extends SubmitPort, ReadPort, WatchPort {
   /** Takes a snapshot and compacts the log, now. */
   compact(): Promise<void>;
   close(): Promise<void>;
+}
+
+/** Who a replica is of, when it begins anew. */
+export interface NewIdentity {
+  /** Of the cluster that takes it in; absent: a new cluster of its own. */
+  readonly cluster?: string;
+  readonly member: number;
+}
+
+/** One member's replica as the cluster subject steers it: its peers, and a new beginning in another cluster. */
+export interface MemberReplica extends Replica {
+  /** Certificate and peers, now and after every change of them. */
+  configure(network: EngineNetwork): void;
+  /** A connection for the engine, its bytes unread. The descriptor (a duplicate) is the engine's from here on. */
+  accept(fd: number): void;
+  /** Leader: hands over to that voter, or the best. */
+  transferLeadership(to?: number): Promise<boolean>;
+  /**
+   * Lets go of this member's whole database and begins anew: with `cluster` as a member that was just admitted there, without as a server that
+   * stands alone. Resolves when the new database is there; watchers are told that everything changed. A failure leaves the old one as it was.
+   */
+  begin(identity: NewIdentity, network: EngineNetwork, timeoutMs: number): Promise<void>;
 }
 
 /** `local.db`: what belongs to this member alone (its addresses, unfinished work, finished operations). SQLite, never replicated, synchronous. */

@@ -39,7 +39,7 @@ export async function startDaemon({ stateDir, log, group }: DaemonOptions): Prom
 
   const clock = systemClock;
   const worker = new URL('../../../member-agent/src/engine-worker.js', import.meta.url);
-  const replica = await openReplica({ stateDir, wings: schema, worker, memberId: 1, log });
+  const replica = await openReplica({ stateDir, wings: schema, worker, log });
   const local = openLocalStore(join(stateDir, 'local.db'));
   const keyPair = await serverCertificate(stateDir, hostname());
   const fingerprint = new X509Certificate(keyPair.certificate).fingerprint256.replaceAll(':', '').toLowerCase();

@@ -4,6 +4,7 @@ import type { Disk } from '../disk/disk.js';
 import { realDisk } from '../disk/real-disk.js';
 import { join } from 'node:path';
 import { NoSpace } from '../disk/disk.js';
+import { connectFile } from '../sqlite/connect.js';
 import type { EngineFace } from './face.js';
 import { systemEngineClock } from './ports.js';
 import { addPet, Home, Pet, petsWing, probe, request, runProbe } from './testing/fixture.js';
@@ -156,6 +157,30 @@ describe('batches', () => {
     await new Promise((resolve) => setTimeout(resolve, 1200));
     await add('again');
     expect(names()).toContain('again');
+    expect(home.fatals).toEqual([]);
+  });
+
+  it('are refused while the database has no space, and go on when it has', async () => {
+    let db: DatabaseSync | undefined;
+    const connect = (foreignKeys: boolean): DatabaseSync => {
+      const made = connectFile(home.replicaPath, foreignKeys);
+      if (!foreignKeys) db ??= made;
+      return made;
+    };
+    await start({ connect });
+    await add('a');
+    const { page_count: pages } = db?.prepare('PRAGMA page_count').get() as { page_count: number };
+    db?.exec(`PRAGMA max_page_count = ${pages + 2}`);
+    const big = { name: 'big', config: { fill: 'x'.repeat(50_000) } };
+    await expect(engine.submit(request(addPet, big))).rejects.toMatchObject({
+      kind: 'unavailable',
+      message: expect.stringContaining('No space') as string,
+    });
+    expect(names()).toEqual(['a']);
+    await engine.barrier();
+    db?.exec('PRAGMA max_page_count = 100000');
+    await engine.submit(request(addPet, big));
+    expect(names()).toEqual(['a', 'big']);
     expect(home.fatals).toEqual([]);
   });
 

@@ -1,5 +1,5 @@
 import { Fault, fault, type Logger } from '#kit';
-import type { Entry, MemberId, Position, RaftNode, RaftRole, SnapshotChunk, SnapshotInstall } from '#raft-ts';
+import type { Entry, MemberId, Position, RaftNode, RaftRole } from '#raft-ts';
 import type { TableChanges } from '../codec/changeset.js';
 import { NoSpace } from '../disk/disk.js';
 import type { Log } from '../log/log.js';
@@ -16,8 +16,10 @@ import type { History, HistoryRow } from './history.js';
 import { Mutex } from './mutex.js';
 import type { EngineClock, SubmitReply, SubmitRequest, Transport } from './ports.js';
 import { Proposer } from './proposer.js';
+import { SnapshotKeeper } from './snapshot-keeper.js';
 import type { Snapshots } from './snapshots.js';
 import type { SqliteStateMachine } from './sqlite-state-machine.js';
+import { DatabaseFull } from './state-machine.js';
 import { type SubmitOutcome, Submitter } from './submitter.js';
 
 const TICK_MS = 50;
@@ -59,17 +61,14 @@ export class Engine implements EngineFace {
   readonly #barriers: Barriers;
   readonly #proposer: Proposer;
   readonly #submitter: Submitter;
+  readonly #snapshots: SnapshotKeeper;
   readonly #listeners = new Set<(applied: Applied) => void>();
   readonly #ticking: Disposable;
   #office: { role: RaftRole; leader: number | undefined; term: number } = { role: 'follower', leader: undefined, term: 0 };
   #noSpace = false;
-  #snapshotWanted = false;
-  #installDue: SnapshotInstall | undefined;
   #ticks = 0;
   #clockOffsetMs: number;
   #readyWaiters: (() => void)[] = [];
-  /** Who wants the mutex, with nothing in flight. */
-  #freeWaiters: (() => void)[] = [];
   readonly #warnings: string[] = [];
   #closed = false;
 
@@ -85,7 +84,10 @@ export class Engine implements EngineFace {
       },
       () => machine.standing().index,
     );
-    this.#consensus = new Consensus(node, log, transport, clock, this.#consensusListener(), (install) => this.#markerBatch(install));
+    this.#consensus = new Consensus(node, log, transport, clock, this.#consensusListener(), (install) => this.#snapshots.markerBatch(install));
+    const { fatal } = parts;
+    const installed = (index: number): void => this.#installed(index);
+    this.#snapshots = new SnapshotKeeper({ ...parts, applier: this.#applier, mutex: this.#mutex, installed, fatal });
     this.#submitter = new Submitter({
       monotonicMs: () => clock.monotonicMs(),
       applied: () => machine.standing().index,
@@ -172,7 +174,7 @@ export class Engine implements EngineFace {
   }
 
   async compact(): Promise<void> {
-    await this.#takeSnapshot();
+    await this.#snapshots.take();
     this.#compactLog(Infinity);
   }
 
@@ -194,19 +196,27 @@ export class Engine implements EngineFace {
     const closing = fault.unavailable('The server is shutting down');
     this.#submitter.fail(closing);
     this.#barriers.fail(closing);
-    this.#tellFree();
+    this.#snapshots.close();
     // A capture or backup under way ends by itself; nothing new begins.
     while (this.#mutex.held) await this.parts.clock.turn();
     await this.parts.transport.close();
     this.#applier.leftOffice();
-    this.parts.machine.makeDurable();
-    // So that the next start finds a short WAL.
-    this.parts.machine.checkpoint();
+    this.#leaveTidy();
     this.parts.history.close();
     await this.parts.machine.close();
     // The last batch of a log may be called torn; after this one, what was acknowledged is not the last.
     if (this.parts.log.usable && !this.#consensus.stuck) this.parts.log.append({ hardState: this.parts.log.state.hardState });
     this.parts.log.close();
+  }
+
+  /** A short WAL for the next start. What a full disk does not let through is in the log. */
+  #leaveTidy(): void {
+    try {
+      this.parts.machine.makeDurable();
+      this.parts.machine.checkpoint();
+    } catch (error) {
+      if (!(error instanceof DatabaseFull)) throw error;
+    }
   }
 
   async transferLeadership(to?: MemberId): Promise<boolean> {
@@ -251,15 +261,9 @@ export class Engine implements EngineFace {
       committed: (entries) => this.#applier.add(entries),
       readStates: (states) => this.#barriers.answered(states),
       office: (role, leader, term) => this.#officeIs(role, leader, term),
-      snapshotWanted: () => {
-        this.#snapshotWanted = true;
-        this.#released();
-      },
-      snapshotChunk: (chunk) => this.#chunk(chunk),
-      snapshotInstall: (install) => {
-        this.#installDue = install;
-        this.#released();
-      },
+      snapshotWanted: () => this.#snapshots.want(),
+      snapshotChunk: (chunk) => this.#snapshots.chunk(chunk),
+      snapshotInstall: (install) => this.#snapshots.installDue(install),
       noSpace: () => this.#foundNoSpace(),
       leaveJointDue: () => this.#proposer.leaveJoint(),
       fatal: this.parts.fatal,
@@ -269,7 +273,12 @@ export class Engine implements EngineFace {
   #applied(position: Position, content: EntryContent | undefined, changes: TableChanges[][], entry: Entry): void {
     const { node, history } = this.parts;
     node.applied(position.index);
-    history.add(position.index, historyRows(position.index, content));
+    try {
+      history.add(position.index, historyRows(position.index, content));
+    } catch (error) {
+      // It keeps what it could not write, and the log is not compacted before it could.
+      this.parts.logger.warn({ err: error }, 'history could not be written');
+    }
     const event = appliedEvent(position.index, content, changes, (submitId) => this.#submitter.has(submitId));
     for (const listener of this.#listeners) listener(event);
     if (content?.kind === 'batch')
@@ -284,12 +293,16 @@ export class Engine implements EngineFace {
     this.#barriers.settle();
     this.#proposer.kick();
     this.#tellReady();
-    this.#tellFree();
+    this.#snapshots.free();
     this.#consensus.pump();
   }
 
-  #tellFree(): void {
-    for (const resolve of this.#freeWaiters.splice(0)) resolve();
+  /** A snapshot has taken the place of the rows. */
+  #installed(index: number): void {
+    const { node, machine, clock } = this.parts;
+    node.setPromotable(this.#hindrance() === undefined, clock.monotonicMs());
+    for (const listener of this.#listeners) listener(everythingChanged(index, machine.standing().now));
+    this.#risen();
   }
 
   #tellReady(): void {
@@ -389,7 +402,12 @@ export class Engine implements EngineFace {
       // History may be late; what it lacks is in the log, which is not compacted before it.
       logger.warn({ err: error }, 'history could not be written');
     }
-    if (log.sizeBytes > LOG_BYTES_MAX) this.#compactLog(log.indexWithin(LOG_BYTES_KEPT) - 1);
+    try {
+      if (log.sizeBytes > LOG_BYTES_MAX) this.#compactLog(log.indexWithin(LOG_BYTES_KEPT) - 1);
+    } catch (error) {
+      if (!(error instanceof NoSpace || error instanceof DatabaseFull)) return this.parts.fatal(error);
+      this.#foundNoSpace();
+    }
     this.#released();
   }
 
@@ -425,65 +443,7 @@ export class Engine implements EngineFace {
   /** The mutex is free: what waited for it. */
   #released(): void {
     this.#applier.run();
-    this.#tellFree();
     this.#proposer.kick();
-    if (this.#installDue) void this.#install(this.#installDue);
-    else if (this.#snapshotWanted && this.#applier.idle)
-      void this.#takeSnapshot().catch((error: unknown) => this.parts.logger.error({ err: error }, 'no snapshot'));
-  }
-
-  async #takeSnapshot(): Promise<void> {
-    const { snapshots, log } = this.parts;
-    for (;;) {
-      const taking = this.#applier.idle ? this.#mutex.tryHold(() => snapshots.take()) : undefined;
-      if (taking) {
-        this.#snapshotWanted = false;
-        await taking;
-        snapshots.tidy(log.state.marker?.file);
-        return;
-      }
-      if (this.#closed) throw fault.unavailable('The server is shutting down');
-      await new Promise<void>((resolve) => this.#freeWaiters.push(resolve));
-    }
-  }
-
-  #chunk(chunk: SnapshotChunk): void {
-    const { snapshots, node } = this.parts;
-    snapshots.receive(chunk);
-    if (chunk.last) node.snapshotReceived(chunk.meta, snapshots.complete(chunk.meta));
-  }
-
-  /** Step 2 of an install, together with the hard state of the same Ready. */
-  #markerBatch({ meta, replaces }: SnapshotInstall): Parameters<Log['append']>[0] {
-    const { index, term, configuration, hash } = meta;
-    const marker = { file: this.parts.snapshots.fileOf(meta), index, term, configuration, hash };
-    return replaces === 'everything' ? { marker, reset: { index, term } } : { marker };
-  }
-
-  /** Steps 3 and 4. A crash in between finds the marker at the next start. */
-  async #install({ meta }: SnapshotInstall): Promise<void> {
-    const { snapshots, machine, log, node, history } = this.parts;
-    const file = snapshots.fileOf(meta);
-    this.#applier.overtaken(meta.index);
-    if (machine.standing().index < meta.index) {
-      const installing = this.#mutex.tryHold(async () => {
-        this.#installDue = undefined;
-        await snapshots.install(file);
-        machine.forget();
-        machine.makeDurable();
-      });
-      if (!installing) return;
-      await installing;
-      this.#applier.heal();
-      history.skipTo(meta.index);
-    }
-    this.#installDue = undefined;
-    log.append({ marker: null });
-    snapshots.remove(file);
-    node.applied(machine.standing().index);
-    node.setPromotable(!this.#noSpace && this.#applier.stoppedBecause === undefined, this.parts.clock.monotonicMs());
-    for (const listener of this.#listeners) listener(everythingChanged(meta.index, machine.standing().now));
-    this.#risen();
-    this.#consensus.pump();
+    this.#snapshots.free();
   }
 }

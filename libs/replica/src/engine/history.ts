@@ -89,14 +89,29 @@ export class History {
   /** Before the log forgets what is in here. */
   flushDurably(): void {
     this.db.exec('PRAGMA synchronous = FULL');
-    this.flush();
-    this.db.exec('PRAGMA synchronous = NORMAL');
+    try {
+      // Also with nothing gathered: rows that were written before are safe only behind a synced commit.
+      this.flush(true);
+    } finally {
+      this.db.exec('PRAGMA synchronous = NORMAL');
+    }
   }
 
-  flush(): void {
-    if (this.#gathered.length === 0 && this.#written === this.#last) return;
-    const rows = this.#gathered.splice(0);
+  flush(always = false): void {
+    if (!always && this.#gathered.length === 0 && this.#written === this.#last) return;
     this.db.exec('BEGIN IMMEDIATE');
+    try {
+      this.#write(this.#gathered);
+      this.db.exec('COMMIT');
+    } catch (error) {
+      if (this.db.isTransaction) this.db.exec('ROLLBACK');
+      throw error;
+    }
+    this.#gathered.length = 0;
+    this.#written = this.#last;
+  }
+
+  #write(rows: readonly HistoryRow[]): void {
     const insert = this.#statements.prepare('INSERT OR REPLACE INTO history VALUES (?, ?, ?, ?, ?, ?, ?, ?)');
     let bytes = 0;
     for (const row of rows) {
@@ -106,8 +121,6 @@ export class History {
     this.#statements.prepare('UPDATE reached SET entry = ?, bytes = bytes + ?').run(this.#last, bytes);
     this.#sinceCut += rows.length;
     if (this.#sinceCut >= CUT_EVERY) this.#cut(rows.at(-1)?.time ?? 0);
-    this.db.exec('COMMIT');
-    this.#written = this.#last;
   }
 
   read({ from = 1, limit = 100, project }: { from?: number | undefined; limit?: number | undefined; project?: string | undefined }): HistoryRow[] {

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { DatabaseSync } from 'node:sqlite';
-import { fault, type Logger } from '#kit';
+import type { Logger } from '#kit';
 import { BOOTS_KEPT, type Configuration, noConfiguration, RaftNode } from '#raft-ts';
 import type { Disk } from '../disk/disk.js';
 import { Log } from '../log/log.js';
@@ -30,7 +30,7 @@ export interface EngineOptions {
   /** In [0, 1), and bytes of boot nonces: a simulator seeds both. */
   readonly random?: () => number;
   readonly nonce?: () => string;
-  /** Used when the log is new: founders begin the cluster, anybody else waits to be told about it. */
+  /** Who this member is, if the log is new; afterwards the log says so itself: founders begin the cluster, anybody else waits to be told about it. */
   readonly identity: LogIdentity;
   readonly leases?: boolean;
   readonly fatal: (error: unknown) => void;
@@ -39,7 +39,6 @@ export interface EngineOptions {
 /**
  * Opens, or makes, one member's engine: reads and checks the log, finishes an install that was under way, draws a boot nonce and makes it
  * durable, and starts consensus. A damaged log gives an engine that answers reads and says why it does nothing else.
- * @throws Fault invalid if the directory belongs to another member
  */
 export async function openEngine(options: EngineOptions): Promise<EngineFace> {
   const { disk, wings, connect, history, logger, snapshots, transport, clock } = options;
@@ -53,9 +52,6 @@ export async function openEngine(options: EngineOptions): Promise<EngineFace> {
   }
   if (log.tornBytes > 0) logger.info({ bytes: log.tornBytes }, 'dropped the torn last batch of the log');
   const identity = log.state.identity ?? options.identity;
-  if (identity.member !== options.identity.member) {
-    throw fault.invalid(`The database belongs to member ${identity.member}, not ${options.identity.member}`);
-  }
   const configuration: Configuration = { ...noConfiguration, voters: identity.founders ?? [] };
   const machine = await SqliteStateMachine.open({ connect, wings, cluster: identity.cluster, configuration });
   const ahead = machine.standing().index > log.lastIndex();

@@ -1,6 +1,7 @@
 import type { Applied, ReplicaStatus } from '../ports.js';
 import type { LogIdentity } from '../log/record.js';
 import type { EngineFace } from './face.js';
+import type { EngineNetwork } from '../transport/network.js';
 import type { WireFault } from './ports.js';
 
 /** What is sent to a worker when it starts. Plain data. */
@@ -11,12 +12,16 @@ export interface EngineWorkerData {
   readonly leases: boolean;
   /** Deliveries of applied entries that nobody listens to cost nothing. */
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
+  readonly network: EngineNetwork;
 }
+
+/** To the worker beside calls: nothing is answered. */
+export type EngineNotice = { readonly notice: 'network'; readonly network: EngineNetwork } | { readonly notice: 'connection'; readonly fd: number };
 
 /** Calls that cross the port: the asynchronous face of the engine, by name. */
 export type EngineCalls = Pick<
   EngineFace,
-  'submit' | 'dryRun' | 'barrier' | 'submitted' | 'status' | 'history' | 'historyEntry' | 'compact' | 'ready' | 'close'
+  'submit' | 'dryRun' | 'barrier' | 'submitted' | 'status' | 'history' | 'historyEntry' | 'compact' | 'ready' | 'transferLeadership' | 'close'
 >;
 export type EngineCall = {
   [K in keyof EngineCalls]: { readonly id: number; readonly call: K; readonly args: Parameters<EngineCalls[K]> };

@@ -119,6 +119,8 @@ export class SqliteStateMachine implements StateMachine {
     try {
       // One sync of the WAL covers every frame before this one.
       this.db.exec('UPDATE meta SET durable = applied');
+    } catch (error) {
+      throw translated(error);
     } finally {
       this.db.exec('PRAGMA synchronous = NORMAL');
     }
@@ -128,7 +130,12 @@ export class SqliteStateMachine implements StateMachine {
 
   checkpoint(): void {
     assert(!this.db.isTransaction, 'no transaction is open during a checkpoint');
-    this.db.exec('PRAGMA wal_checkpoint(PASSIVE)');
+    try {
+      this.db.exec('PRAGMA wal_checkpoint(PASSIVE)');
+    } catch (error) {
+      // Put off: the frames stay in the WAL, where they are as good.
+      if (!(translated(error) instanceof DatabaseFull)) throw error;
+    }
     this.#commits = 0;
   }
 

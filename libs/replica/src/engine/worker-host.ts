@@ -10,8 +10,9 @@ import { toWire } from './fault-wire.js';
 import { FileSnapshots } from './file-snapshots.js';
 import { History } from './history.js';
 import { openEngine } from './opening.js';
-import { loneTransport, systemEngineClock, type Transport } from './ports.js';
-import type { EngineCall, EngineMessage, EngineWorkerData } from './protocol.js';
+import { LateTransport } from '../transport/late-transport.js';
+import { systemEngineClock } from './ports.js';
+import type { EngineCall, EngineMessage, EngineNotice, EngineWorkerData } from './protocol.js';
 
 export interface EngineWorkerOptions {
   readonly wings: readonly StateWing[];
@@ -19,15 +20,16 @@ export interface EngineWorkerOptions {
   readonly workerData: unknown;
   /** `parentPort`. */
   readonly port: MessagePort;
-  readonly transport?: Transport;
 }
 
 /**
  * What the entry file of the engine's worker calls: opens the engine on the real disk, answers the handle's calls, and streams applied entries.
  * An error that the engine cannot go on after is thrown here, ends the worker, and with it the process.
  */
-export async function runEngineWorker({ wings, workerData, port, transport = loneTransport }: EngineWorkerOptions): Promise<void> {
-  const { directory, identity, leases } = workerData as EngineWorkerData;
+export async function runEngineWorker({ wings, workerData, port }: EngineWorkerOptions): Promise<void> {
+  const { directory, identity, leases, network } = workerData as EngineWorkerData;
+  const transport = new LateTransport(() => engine.status().member);
+  transport.configure(network);
   const post = (message: EngineMessage): void => port.postMessage(message);
   dieOfUnknownRejections(portLogger(post));
   const replicaPath = join(directory, 'replica.db');
@@ -52,7 +54,11 @@ export async function runEngineWorker({ wings, workerData, port, transport = lon
     return;
   }
   engine.watch((applied) => post({ kind: 'applied', applied }));
-  port.on('message', (call: EngineCall) => void answer(engine, call, port));
+  port.on('message', (message: EngineCall | EngineNotice) => {
+    if ('call' in message) void answer(engine, message, port);
+    else if (message.notice === 'network') transport.configure(message.network);
+    else transport.accept(message.fd);
+  });
   post({ kind: 'open', status: engine.status() });
 }
 

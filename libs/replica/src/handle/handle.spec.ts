@@ -14,7 +14,7 @@ import { openReplica } from './open-replica.js';
 
 const by = { identity: internalIdentity, requestId: 'req-1' };
 const open = (stateDir: string, more: object = {}): Promise<Replica> =>
-  openReplica({ stateDir, wings: [petsWing], worker: built('./pets-worker.js'), memberId: 1, ...more });
+  openReplica({ stateDir, wings: [petsWing], worker: built('./pets-worker.js'), ...more });
 
 describe('the replica, from the main thread', () => {
   let directory: string;

@@ -1,12 +1,10 @@
-import { randomBytes } from 'node:crypto';
-import { join } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
 import { type Logger, silent } from '#kit';
 import { lockStateDir } from '../lock.js';
-import type { Replica } from '../ports.js';
+import type { MemberReplica } from '../ports.js';
 import type { StateWing } from '../state/command.js';
+import type { EngineNetwork } from '../transport/network.js';
 import { ReplicaHandle } from './replica-handle.js';
-import { WorkerClient } from './worker-client.js';
+import { EngineHome, readyWithin } from './engine-home.js';
 
 export interface OpenReplicaOptions {
   readonly stateDir: string;
@@ -14,10 +12,8 @@ export interface OpenReplicaOptions {
   readonly wings: readonly StateWing[];
   /** The built entry file of the worker: `new URL('./engine-worker.js', import.meta.url)` from dist. */
   readonly worker: URL;
-  /** 1 for the member that begins a cluster. */
-  readonly memberId: number;
-  /** False for a member that waits to be taken into a cluster. True by default, and without meaning once the log exists. */
-  readonly founder?: boolean;
+  /** As it was when this member last ran. */
+  readonly network?: EngineNetwork;
   readonly leases?: boolean;
   readonly log?: Logger;
   /** If the caller holds the directory already. It stays the caller's. */
@@ -26,15 +22,18 @@ export interface OpenReplicaOptions {
   readonly died?: (error: Error) => void;
 }
 
+/** A member that has peers does not wait longer for a majority of them: it comes up, and says what it cannot do meanwhile. */
+const QUORUM_MS = 10_000;
+const READY_MS = 600_000;
+
 /**
- * Takes the state directory, starts the engine in its worker, and resolves when the replica has a leader and the schema of this build.
+ * Takes the state directory, starts the engine in its worker, and resolves when the replica has a leader and the schema of this build. A new
+ * directory begins as member 1 of a cluster of its own.
  * @throws Fault unavailable if another process has the directory; the engine's own words if it cannot be opened
  */
-export async function openReplica(options: OpenReplicaOptions): Promise<Replica> {
-  const { stateDir, wings, worker, memberId, founder = true, leases = false, log = silent } = options;
+export async function openReplica(options: OpenReplicaOptions): Promise<MemberReplica> {
+  const { stateDir, wings, worker, network = { peers: [] }, leases = false, log = silent } = options;
   const lock = options.lock ? undefined : lockStateDir(stateDir);
-  const directory = join(stateDir, 'database');
-  const identity = { cluster: randomBytes(16).toString('hex'), member: memberId, incarnation: 0, ...(founder ? { founders: [memberId] } : {}) };
   const died =
     options.died ??
     ((error: Error): void => {
@@ -43,16 +42,19 @@ export async function openReplica(options: OpenReplicaOptions): Promise<Replica>
       });
     });
   let handle: ReplicaHandle | undefined;
-  let client: WorkerClient | undefined;
   try {
-    client = await WorkerClient.start(worker, { directory, identity, leases, logLevel: 'info' }, (applied) => handle?.applied(applied), log, died);
-    const reader = new DatabaseSync(join(directory, 'replica.db'), { readOnly: true, timeout: 5000 });
-    handle = new ReplicaHandle(client, reader, wings, lock);
-    await client.call('ready');
+    const home = new EngineHome({ stateDir, worker, leases, log, died });
+    const engine = await home.open({ member: 1 }, network, (applied) => handle?.applied(applied));
+    handle = new ReplicaHandle(engine, home, wings, lock);
+    const alone = network.peers.length < 2;
+    await readyWithin(engine, alone ? READY_MS : QUORUM_MS).catch((error: unknown) => {
+      if (alone) throw error;
+      log.error({}, 'no majority of the members is there: only what is local works');
+    });
     return handle;
   } catch (error) {
-    await client?.close();
-    lock?.[Symbol.dispose]();
+    await handle?.close();
+    if (!handle) lock?.[Symbol.dispose]();
     throw error;
   }
 }

@@ -1,15 +1,16 @@
 import { randomBytes } from 'node:crypto';
-import type { DatabaseSync } from 'node:sqlite';
 import { fault } from '#kit';
 import { parse } from '../codec/changeset.js';
 import { describe } from '../codec/describe.js';
 import type { HistoryRow } from '../engine/history.js';
 import type { SubmitRequest } from '../engine/ports.js';
 import { conflictsOf, inverseOf, revertCommand, type RevertPayload } from '../engine/revert.js';
-import type { Applied, Effect, HistoryEntry, Replica, ReplicaStatus, Submitted, SubmitOptions } from '../ports.js';
+import type { Applied, Effect, HistoryEntry, MemberReplica, NewIdentity, ReplicaStatus, Submitted, SubmitOptions } from '../ports.js';
 import { Shapes } from '../sqlite/schema.js';
 import { SqlOn, StatementCache } from '../sqlite/statements.js';
 import type { Command, Reader, StateWing } from '../state/command.js';
+import type { EngineNetwork } from '../transport/network.js';
+import { type EngineHome, type OpenEngine, readyWithin } from './engine-home.js';
 import { Rounds } from './rounds.js';
 import type { WorkerClient } from './worker-client.js';
 
@@ -18,21 +19,31 @@ const TIMEOUT_MS = 30_000;
 const PAYLOAD_BYTES_MAX = 4 * 1024 * 1024;
 
 /** The main thread's side of the replica: writes go to the worker as commands, reads are answered here from a connection that cannot write. */
-export class ReplicaHandle implements Replica {
-  readonly reader: Reader;
+export class ReplicaHandle implements MemberReplica {
+  /** The same for life, whatever database is behind it. */
+  readonly reader: Reader = {
+    all: (text, ...parameters) => this.#sql.all(text, ...parameters),
+    get: (text, ...parameters) => this.#sql.get(text, ...parameters),
+  };
   readonly #listeners = new Set<(applied: Applied) => void>();
-  readonly #shapes: Shapes;
-  readonly #barrier: Rounds;
+  readonly #barrier = new Rounds(() => this.client.call('barrier'));
+  #engine: OpenEngine;
+  #shapes: Shapes;
+  #sql: SqlOn;
 
   constructor(
-    private readonly client: WorkerClient,
-    private readonly db: DatabaseSync,
-    wings: readonly StateWing[],
+    engine: OpenEngine,
+    private readonly home: EngineHome,
+    private readonly wings: readonly StateWing[],
     private readonly lock: Disposable | undefined,
   ) {
-    this.reader = readerOn(db);
-    this.#shapes = new Shapes(db, wings);
-    this.#barrier = new Rounds(() => client.call('barrier'));
+    this.#engine = engine;
+    this.#shapes = new Shapes(engine.reader, wings);
+    this.#sql = new SqlOn(new StatementCache(engine.reader));
+  }
+
+  private get client(): WorkerClient {
+    return this.#engine.client;
   }
 
   async submit<P, R>(command: Command<P, R>, payload: P, options: SubmitOptions): Promise<Submitted<R>> {
@@ -91,10 +102,53 @@ export class ReplicaHandle implements Replica {
     return this.client.call('compact');
   }
 
+  configure(network: EngineNetwork): void {
+    this.client.notify({ notice: 'network', network });
+  }
+
+  accept(fd: number): void {
+    this.client.notify({ notice: 'connection', fd });
+  }
+
+  transferLeadership(to?: number): Promise<boolean> {
+    return this.client.call('transferLeadership', to);
+  }
+
+  async begin(identity: NewIdentity, network: EngineNetwork, timeoutMs: number): Promise<void> {
+    await this.client.close();
+    this.home.putAside();
+    let engine: OpenEngine | undefined;
+    let current = false;
+    try {
+      engine = await this.home.open(identity, network, (applied) => current && this.applied(applied));
+      await readyWithin(engine, timeoutMs);
+    } catch (error) {
+      await engine?.client.close();
+      engine?.reader.close();
+      this.home.putBack();
+      this.#use(await this.home.open({ member: 1 }, { peers: [] }, (applied) => this.applied(applied)));
+      throw error;
+    }
+    current = true;
+    this.#use(engine);
+    this.home.forgetAside();
+  }
+
   async close(): Promise<void> {
     await this.client.close();
-    if (this.db.isOpen) this.db.close();
+    if (this.#engine.reader.isOpen) this.#engine.reader.close();
     this.lock?.[Symbol.dispose]();
+  }
+
+  /** Until here the old database answered, as it was. */
+  #use(engine: OpenEngine): void {
+    const before = this.#engine.reader;
+    this.#engine = engine;
+    this.#shapes = new Shapes(engine.reader, this.wings);
+    this.#sql = new SqlOn(new StatementCache(engine.reader));
+    before.close();
+    const { applied, now } = this.reader.get<{ applied: number; now: number }>('SELECT applied, now FROM meta')!;
+    this.applied({ index: applied, time: new Date(now), commands: [], touched: 'everything' });
   }
 
   #historyEntry({ index, part, time, identity, command, project, requestId, changeset }: HistoryRow): HistoryEntry {
@@ -117,10 +171,4 @@ function request(name: string, payload: unknown, { identity, requestId = '', tim
   const text = JSON.stringify(payload ?? null);
   if (text.length > PAYLOAD_BYTES_MAX) throw fault.tooLarge('The change is too large');
   return { name, payload: text, identity, submitId: randomBytes(16).toString('hex'), requestId, timeoutMs };
-}
-
-/** Rows are read with `.all()` or `.get()` only: an iterator left open would hold its read transaction, and the WAL would grow behind it. */
-function readerOn(db: DatabaseSync): Reader {
-  const sql = new SqlOn(new StatementCache(db));
-  return { all: (text, ...parameters) => sql.all(text, ...parameters), get: (text, ...parameters) => sql.get(text, ...parameters) };
 }

@@ -1,7 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import { Fault, fault, type Logger } from '#kit';
 import { fromWire } from '../engine/fault-wire.js';
-import type { EngineCalls, EngineMessage, EngineWorkerData } from '../engine/protocol.js';
+import type { EngineCalls, EngineMessage, EngineNotice, EngineWorkerData } from '../engine/protocol.js';
 import type { Applied } from '../ports.js';
 
 /** A thread of its own needs little: no Nest, small young generation, a bounded heap. */
@@ -65,6 +65,11 @@ export class WorkerClient {
       this.#outstanding.set(id, { resolve, reject });
       this.worker.postMessage({ id, call, args });
     });
+  }
+
+  /** Nothing is answered, and nothing is lost: the port is in order. */
+  notify(notice: EngineNotice): void {
+    if (!this.#closing) this.worker.postMessage(notice);
   }
 
   /** Resolves when the worker has flushed, closed and ended. */

@@ -12,11 +12,8 @@ export class LateTransport implements Transport {
   readonly #early: number[] = [];
   #closed = false;
 
-  constructor(
-    private readonly self: MemberId,
-    /** Known once the log is open. */
-    private readonly cluster: () => string,
-  ) {}
+  /** @param who this member: known once the log is open */
+  constructor(private readonly who: () => { id: MemberId; clusterId: string }) {}
 
   start(handlers: TransportHandlers): void {
     this.#handlers = handlers;
@@ -53,7 +50,8 @@ export class LateTransport implements Transport {
     if (!handlers || !this.#network.credentials || this.#loading) return;
     this.#loading = import('./grpc-transport.js').then(({ GrpcTransport }) => {
       if (this.#closed) return;
-      this.#grpc = new GrpcTransport({ self: this.self, cluster: this.cluster(), network: this.#network });
+      const { id, clusterId } = this.who();
+      this.#grpc = new GrpcTransport({ self: id, cluster: clusterId, network: this.#network });
       this.#grpc.start(handlers);
       for (const fd of this.#early.splice(0)) this.#grpc.accept(fd);
     });

@@ -13,7 +13,7 @@ const times = Number(process.argv[2] ?? 1000);
 let n = 0;
 const name = (): string => `p${(n += 1)}`;
 
-const open = (): Promise<Replica> => openReplica({ stateDir, wings: [petsWing], worker: built('./pets-worker.js'), memberId: 1 });
+const open = (): Promise<Replica> => openReplica({ stateDir, wings: [petsWing], worker: built('./pets-worker.js') });
 async function took(work: () => Promise<unknown>): Promise<number> {
   const startMs = performance.now();
   await work();

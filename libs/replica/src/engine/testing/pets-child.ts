@@ -10,7 +10,7 @@ import { addPet, petsWing } from './fixture.js';
 
 const [, , stateDir = '', tag = '', acknowledged = ''] = process.argv;
 const file = openSync(acknowledged, 'a');
-const replica = await openReplica({ stateDir, wings: [petsWing], worker: built('./pets-worker.js'), memberId: 1 });
+const replica = await openReplica({ stateDir, wings: [petsWing], worker: built('./pets-worker.js') });
 writeSync(1, 'open\n');
 let n = 0;
 await Promise.all(

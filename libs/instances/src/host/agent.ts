@@ -57,7 +57,7 @@ export class InstancesAgent {
   readonly states: InstanceStates;
   readonly files: InstanceFiles;
   readonly metadata: InstanceMetadata;
-  readonly #devices: OwnedDevices;
+  readonly devices: OwnedDevices;
   readonly #intents: InstanceIntents;
   readonly #exec: InstanceExec;
   readonly #logs: InstanceLogs;
@@ -70,11 +70,11 @@ export class InstancesAgent {
     const options: DriverOptions = { onEnded: (ending) => this.power.ended(ending) };
     this.#drivers = ports.drivers?.(options) ?? { container: drivers.lxc({ ...options, stateDir: context.server.stateDir, log: context.log }) };
     this.tools = new InstanceTools(ports, this.#drivers);
-    this.#devices = new OwnedDevices(this.tools);
+    this.devices = new OwnedDevices(this.tools);
     this.#intents = new InstanceIntents(context.local);
-    this.power = new InstancePower(this.tools, this.#devices, new Templates(this.tools));
-    this.lifecycle = new InstanceLifecycle(this.tools, this.#devices, this.power, this.#intents);
-    this.snapshots = new InstanceSnapshots(this.tools, this.power, this.#devices, this.#intents);
+    this.power = new InstancePower(this.tools, this.devices, new Templates(this.tools));
+    this.lifecycle = new InstanceLifecycle(this.tools, this.devices, this.power, this.#intents);
+    this.snapshots = new InstanceSnapshots(this.tools, this.power, this.devices, this.#intents);
     this.states = new InstanceStates(this.tools);
     this.files = new InstanceFiles(this.tools, this.power);
     this.metadata = new InstanceMetadata(this.tools);

@@ -169,7 +169,7 @@ export class InstanceLifecycle {
 
   /** @throws Fault */
   async rename(record: InstanceRecord, newName: string, by: CallContext): Promise<void> {
-    const { locks, writer, ports, paths, log } = this.tools;
+    const { locks, writer, ports, log } = this.tools;
     checkInstanceName(newName);
     using _held = await locks.take(record.id, 'rename');
     if (isRunning((await this.power.power(record)).state)) throw fault.conflict('Renaming of running container not allowed');
@@ -184,13 +184,20 @@ export class InstanceLifecycle {
       await ports.storage.rename(state.rootVolume(record), newName);
       undo.drop();
       const renamed = this.tools.again(record);
-      await removeTree(paths.logs(renamed));
-      await rename(paths.logs(record), paths.logs(renamed)).catch(unlessMissing);
-      await this.#removeDirectories(record);
+      await this.relocated(record, renamed);
       await this.devices.added(renamed);
       const volatile = { 'volatile.apply_template': 'rename', 'volatile.cloud-init.instance-id': randomUUID() };
       await writer.recordSurely(renamed, { volatile }, by);
     });
+  }
+
+  /** Its rows say another name or project: what lies beside its volume follows. */
+  async relocated(before: InstanceRecord, after: InstanceRecord): Promise<void> {
+    const { paths } = this.tools;
+    if (paths.logs(before) === paths.logs(after)) return;
+    await removeTree(paths.logs(after));
+    await rename(paths.logs(before), paths.logs(after)).catch(unlessMissing);
+    await this.#removeDirectories(before);
   }
 
   /** @throws Fault conflict: it runs, or is protected */

@@ -8,6 +8,9 @@ import * as state from '../state/index.js';
 
 const document = ({ name, description, target, type }: state.AliasRecord): Record<string, string> => ({ description, target, name, type });
 
+/** Alias names may hold slashes, and not every client escapes them: the rest of the path is the name. */
+const nameIn = ({ params }: ApiRequest): string => params['*'] ?? params['path'] ?? '';
+
 @Controller()
 export class ImageAliasesController {
   constructor(@Inject(REPLICA) private readonly replica: Replica) {}
@@ -33,7 +36,7 @@ export class ImageAliasesController {
     );
   }
 
-  @Route('GET', '/1.0/images/aliases/:name', { access: 'guest' })
+  @Route('GET', '/1.0/images/aliases/*', { access: 'guest' })
   async read(request: ApiRequest): Promise<Reply> {
     await this.replica.barrier();
     const record = this.#named(request);
@@ -41,14 +44,14 @@ export class ImageAliasesController {
     return reply.sync(document(record), etagOf(state.aliasEtag(record)));
   }
 
-  @Route('PUT', '/1.0/images/aliases/:name', { access: 'project' })
+  @Route('PUT', '/1.0/images/aliases/*', { access: 'project' })
   async replace(request: ApiRequest): Promise<Reply> {
     const body = new Body(request.body);
     if (body.string('target') === '') throw fault.invalid('The target field is required');
     return this.#update(request, body.string('target'), body.string('description'));
   }
 
-  @Route('PATCH', '/1.0/images/aliases/:name', { access: 'project' })
+  @Route('PATCH', '/1.0/images/aliases/*', { access: 'project' })
   async patch(request: ApiRequest): Promise<Reply> {
     await this.replica.barrier();
     const body = new Body(request.body);
@@ -56,29 +59,29 @@ export class ImageAliasesController {
     return this.#update(request, body.string('target', record.target), body.string('description', record.description));
   }
 
-  @Route('POST', '/1.0/images/aliases/:name', { access: 'project' })
+  @Route('POST', '/1.0/images/aliases/*', { access: 'project' })
   async rename(request: ApiRequest): Promise<Reply> {
     await this.replica.barrier();
     const project = this.#project(request);
     const newName = new Body(request.body).string('name');
-    const payload = { project, name: request.params.name!, newName };
+    const payload = { project, name: nameIn(request), newName };
     return write(this.replica, request, state.renameAlias, payload, () => reply.created(apiUrl(['images', 'aliases', newName], project)));
   }
 
-  @Route('DELETE', '/1.0/images/aliases/:name', { access: 'project' })
+  @Route('DELETE', '/1.0/images/aliases/*', { access: 'project' })
   async remove(request: ApiRequest): Promise<Reply> {
     await this.replica.barrier();
-    return write(this.replica, request, state.deleteAlias, { project: this.#project(request), name: request.params.name! }, () => reply.empty());
+    return write(this.replica, request, state.deleteAlias, { project: this.#project(request), name: nameIn(request) }, () => reply.empty());
   }
 
   async #update(request: ApiRequest, target: string, description: string): Promise<Reply> {
     await this.replica.barrier();
-    const payload = { project: this.#project(request), name: request.params.name!, target, description, ifMatch: request.ifMatch };
+    const payload = { project: this.#project(request), name: nameIn(request), target, description, ifMatch: request.ifMatch };
     return write(this.replica, request, state.updateAlias, payload, () => reply.empty());
   }
 
   #named(request: ApiRequest): state.AliasRecord {
-    return state.alias(this.replica.reader, this.#project(request), request.params.name!);
+    return state.alias(this.replica.reader, this.#project(request), nameIn(request));
   }
 
   #project(request: ApiRequest): string {

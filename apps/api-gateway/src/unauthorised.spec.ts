@@ -15,6 +15,13 @@ const guests: Record<string, { path?: string; body?: unknown; status: number; er
   'GET /': { status: 200 },
   'GET /1.0': { status: 200 },
   'POST /1.0/certificates': { body: { type: 'client', password: 'guess' }, status: 403, error: 'not authorized' },
+  // Public ones only: here there are none. The rest of the path is an alias's name.
+  'GET /1.0/images': { status: 200 },
+  'GET /1.0/images/:fingerprint': { status: 404, error: 'Image not found' },
+  'GET /1.0/images/:fingerprint/export': { status: 404, error: 'Image not found' },
+  'GET /1.0/images/aliases/*': { status: 404, error: 'Image alias not found' },
+  // An upload needs a secret that was given out for it.
+  'POST /1.0/images': { body: {}, status: 403, error: 'not authorized' },
   // The secret is the authority.
   'GET /1.0/operations/:id/wait': { status: 403 },
 };

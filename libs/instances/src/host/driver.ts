@@ -90,6 +90,8 @@ export interface InstanceDriver {
   /** Never throws, bounded in time. */
   probe(): Promise<Probe>;
 
+  /** Whether a config (expanded) can be started with, as far as only the driver's own programs can tell. @throws Fault invalid */
+  check(config: Readonly<Record<string, string>>): Promise<void>;
   /** Runs when this resolves. @throws Fault internal, with what the log said as its sentence's end */
   start(spec: StartSpec): Promise<Power>;
   /** Asks the instance to stop by itself, and returns at once. Its end comes through `onEnded`. */

@@ -124,6 +124,8 @@ export class InstanceLifecycle {
       const config = { ...this.#withoutStaleKeys(before, wanted), ...nicKeys, ...keys };
       await writer.submit(state.updateInstance, { project, name, put: { ...wanted, config }, ...options }, by);
     };
+    if (expanded.config['raw.lxc'] && expanded.config['raw.lxc'] !== before.expandedConfig['raw.lxc'])
+      await this.tools.driver(before).check(expanded.config);
     const newIdmap = idmapKeys.some((key) => (before.expandedConfig[key] ?? '') !== (expanded.config[key] ?? ''));
     if (newIdmap) await idmaps.choosing(expanded.config, before.id, (keys) => write({ ...keys }));
     else await write({});

@@ -203,6 +203,11 @@ describe.skipIf(cannotRunContainers())('LxcDriver', () => {
     ).toEqual([]);
   });
 
+  it('tells which lines of raw.lxc liblxc takes', async () => {
+    await driver.check({ 'raw.lxc': 'lxc.apparmor.profile = unconfined\n# comment' });
+    await expect(driver.check({ 'raw.lxc': 'lxc.notaconfigkey = x' })).rejects.toMatchObject({ kind: 'invalid' });
+  });
+
   it('limits live', async () => {
     const pids = (): string =>
       readFileSync(`${detectCgroups().controllers.get('pids')!.root}/lxc.payload.${spec.hostName}/pids.max`, 'latin1').trim();

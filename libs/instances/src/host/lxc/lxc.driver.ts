@@ -1,8 +1,9 @@
+import { randomUUID } from 'node:crypto';
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { detectCgroups, errorCode, idmapLines, run, type Ending as ProgramEnding, type SpawnedProcess } from '#host-kit';
 import { fault, type Logger } from '#kit';
-import { lxcConfig, lxcConfigText, seccompPolicy } from '../../model/index.js';
+import { lxcConfig, lxcConfigText, parseRawLxc, seccompPolicy } from '../../model/index.js';
 import type {
   DriverOptions,
   ExecProcess,
@@ -19,11 +20,12 @@ import { ContainerCgroup, limitLines } from './container-cgroup.js';
 import { lxcHost } from './host-facts.js';
 import { StopHook } from './hook.js';
 import { Monitor } from './monitor.js';
-import { blocksSignal, parentOf, signalProcess } from './processes.js';
+import { blocksSignal, lookAt, signalProcess } from './processes.js';
 import { LxcPrograms, startFailed } from './programs.js';
 
 const SIGPWR = 30;
 const SIGRTMIN3 = 37;
+const signalTries = 100;
 const nothing: Usage = { cpuNs: 0, memoryBytes: 0, memoryPeakBytes: 0, swapBytes: 0, swapPeakBytes: 0, processes: 0 };
 
 export interface LxcDriverOptions extends DriverOptions {
@@ -59,6 +61,19 @@ export class LxcDriver implements InstanceDriver {
       return { state: 'ready', version: stdout.toString().trim() };
     } catch (error) {
       return { state: 'missing', reason: error instanceof Error ? error.message : 'lxc-start does not run' };
+    }
+  }
+
+  async check(config: Readonly<Record<string, string>>): Promise<void> {
+    const raw = parseRawLxc(config['raw.lxc'] ?? '');
+    if (raw.length === 0) return;
+    await this.#install();
+    const file = join(this.options.directory, `check-${randomUUID()}.conf`);
+    await writeFile(file, lxcConfigText(raw), { mode: 0o600 });
+    try {
+      if (!(await this.#programs.canLoad(file))) throw fault.invalid('Failed to load the lines of raw.lxc');
+    } finally {
+      await rm(file, { force: true });
     }
   }
 
@@ -182,12 +197,14 @@ export class LxcDriver implements InstanceDriver {
   /** lxc-attach does not pass signals on: they go to its child, the command itself. */
   #attached(key: InstanceKey, program: SpawnedProcess): Pick<ExecProcess, 'exited' | 'signal'> {
     const deliver = async (number: number): Promise<void> => {
-      for (let tries = 0; tries < 50 && program.ending === undefined; tries++) {
+      for (let tries = 0; tries < signalTries && program.ending === undefined; tries++) {
         for (const pid of this.#cgroup(key).pids()) {
-          if (parentOf(pid) === program.pid) return void signalProcess(pid, number);
+          const process = lookAt(pid);
+          // Until it runs the command it is still lxc-attach: its end would be taken for that of the attempt.
+          if (process?.parent === program.pid && (process.program !== 'lxc-attach' || tries === signalTries - 1))
+            return void signalProcess(pid, number);
         }
-        // It was told to go before it was there.
-        await new Promise((resolve) => setTimeout(resolve, 20));
+        await new Promise((resolve) => setTimeout(resolve, 10));
       }
     };
     return {

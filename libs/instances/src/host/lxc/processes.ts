@@ -1,11 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { errorCode } from '#host-kit';
 
-/** Parent of a process; undefined when it is gone. */
-export function parentOf(pid: number): number | undefined {
+/** Parent and program of a process; undefined when it is gone. */
+export function lookAt(pid: number): { parent: number; program: string } | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
+    const end = stat.lastIndexOf(')');
+    return { parent: Number(stat.slice(end + 2).split(' ')[1]), program: stat.slice(stat.indexOf('(') + 1, end) };
   } catch (error) {
     if (errorCode(error) === 'ENOENT' || errorCode(error) === 'ESRCH') return undefined;
     throw error;

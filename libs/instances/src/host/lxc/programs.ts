@@ -1,6 +1,6 @@
 import { realpathSync, statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { requireProgram, spawn, start, startOnTerminal, type RunningProgram, type TerminalProgram } from '#host-kit';
+import { requireProgram, run, spawn, start, startOnTerminal, type RunningProgram, type TerminalProgram } from '#host-kit';
 import { fault } from '#kit';
 import type { ExecRequest } from '../driver.js';
 
@@ -25,6 +25,12 @@ export class LxcPrograms {
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  /** Whether liblxc takes a configuration: it says no to keys that it does not know and to values that it cannot read. */
+  async canLoad(configFile: string): Promise<boolean> {
+    const { code } = await run('lxc-info', ['-q', '-P', this.lxcPath, '-n', 'none', `--rcfile=${configFile}`, '-s'], { timeoutMs: 10_000 });
+    return code === 0;
   }
 
   attach(name: string, request: ExecRequest): RunningProgram {

@@ -1,6 +1,15 @@
 import { describe, expect, it } from 'vitest';
 import type { DevicesMap } from '#api-contract';
-import { checkNicConflicts, missingNicKeys, nicKeys, liveKeysOf, validateDevices, type DeviceSurroundings } from './index.js';
+import {
+  checkInstanceNics,
+  checkNicConflicts,
+  missingNicKeys,
+  staleVolatileKeys,
+  nicKeys,
+  liveKeysOf,
+  validateDevices,
+  type DeviceSurroundings,
+} from './index.js';
 
 const networks: Record<string, ReturnType<DeviceSurroundings['network']>> = {
   lxdbr0: { type: 'bridge', config: { 'ipv4.address': '10.0.0.1/24', 'ipv6.address': 'fd42::1/64' } },
@@ -114,4 +123,44 @@ describe('checkNicConflicts', () => {
 it('knows which keys of a bridged nic change in place', () => {
   expect(liveKeysOf(nicKeys.bridged)).toContain('limits.max');
   expect(liveKeysOf(nicKeys.bridged)).not.toContain('mtu');
+});
+
+describe('checkInstanceNics', () => {
+  const instance = (name: string, devices: DevicesMap, config = {}) => ({ project: 'default', name, config, devices });
+  const nic = (more = {}) => ({ type: 'nic', network: 'lxdbr0', ...more });
+  it('looks at nics of the same network only, the instance’s own included', () => {
+    expect(() => checkInstanceNics(instance('c1', { eth0: nic(), eth1: nic() }), [], around)).toThrow(
+      'Instance DNS name "c1" already used on network',
+    );
+    checkInstanceNics(instance('c1', { eth0: nic(), eth1: nic({ vlan: '1' }) }), [], around);
+    checkInstanceNics(
+      instance('c1', { eth0: nic(), eth1: { type: 'nic', nictype: 'p2p' }, eth2: { type: 'nic', nictype: 'bridged', parent: 'br9' } }),
+      [],
+      around,
+    );
+    const others = [instance('c2', { eth0: { type: 'nic', nictype: 'bridged', parent: 'lxdbr0', 'ipv4.address': '10.0.0.9' } })];
+    expect(() => checkInstanceNics(instance('c1', { eth0: nic({ 'ipv4.address': '10.0.0.9' }) }), others, around)).toThrow(
+      'already defined on another NIC',
+    );
+    checkInstanceNics(instance('c1', { root: { type: 'disk', path: '/', pool: 'p' } }), others, around);
+  });
+});
+
+it('knows which volatile keys a change of devices makes stale', () => {
+  const config = {
+    'volatile.eth0.hwaddr': 'm',
+    'volatile.eth0.name': 'eth0',
+    'volatile.eth1.hwaddr': 'n',
+    'volatile.uuid': 'u',
+    'volatile.eth0x.hwaddr': 'o',
+  };
+  const p2p = { type: 'nic', nictype: 'p2p' };
+  const stale = (before: DevicesMap, after: DevicesMap): string[] => staleVolatileKeys(before, after, config, around);
+  expect(stale({ eth0: p2p, eth1: p2p }, { eth0: { type: 'nic', nictype: 'physical', parent: 'e' }, eth1: p2p })).toEqual([
+    'volatile.eth0.hwaddr',
+    'volatile.eth0.name',
+  ]);
+  expect(stale({ eth0: p2p }, { eth0: { ...p2p, hwaddr: 'x' } })).toEqual(['volatile.eth0.hwaddr']);
+  expect(stale({ eth1: p2p }, {})).toEqual(['volatile.eth1.hwaddr']);
+  expect(stale({ eth0: p2p }, { eth0: p2p })).toEqual([]);
 });

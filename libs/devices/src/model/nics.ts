@@ -86,3 +86,52 @@ export function checkNicConflicts(mine: NicOnNetwork, others: readonly NicOnNetw
 
 /** Case does not count in DNS; instances of other projects have their project's name behind theirs. */
 const dnsName = ({ project, name }: NicOnNetwork['instance']): string => `${name}.${project}`.toLowerCase();
+
+/** An instance with its expanded config and devices. */
+export interface InstanceDevices {
+  project: string;
+  name: string;
+  config: ConfigMap;
+  devices: DevicesMap;
+}
+
+/**
+ * Whether an instance's bridged nics can live beside those of the other instances of its member, and beside each other. For commands that create or change
+ * an instance by a user's will: `others` are all instances of the member but this one (copies and restores may conflict until they start).
+ * @throws Fault conflict, with the words that LXD uses
+ */
+export function checkInstanceNics(mine: InstanceDevices, others: Iterable<InstanceDevices>, around: Pick<DeviceSurroundings, 'network'>): void {
+  const networkOf = (device: Readonly<Record<string, string>>): string => device['network'] || device['parent'] || '';
+  const nicsOf = (instance: InstanceDevices): NicOnNetwork[] =>
+    Object.entries(instance.devices).flatMap(([deviceName, device]) =>
+      nicTypeOf(device, around) === 'bridged' && device['type'] === 'nic' ? [{ instance, deviceName, device }] : [],
+    );
+  const own = nicsOf(mine);
+  if (own.length === 0) return;
+  const neighbours = [...others].flatMap(nicsOf).concat(own);
+  for (const nic of own) {
+    const name = networkOf(nic.device);
+    const managed = around.network(name);
+    const named = managed !== undefined && managed.config['dns.mode'] !== 'none';
+    checkNicConflicts(
+      nic,
+      neighbours.filter(({ device }) => networkOf(device) === name),
+      named,
+    );
+  }
+}
+
+/**
+ * Volatile keys that no longer hold after a change of expanded devices: all of a device that is gone or of another kind, and those that the device now says
+ * itself.
+ */
+export function staleVolatileKeys(before: DevicesMap, after: DevicesMap, config: ConfigMap, around: Pick<DeviceSurroundings, 'network'>): string[] {
+  const kindOf = (device: Record<string, string> | undefined): string =>
+    device ? `${device.type}/${device.type === 'nic' ? (nicTypeOf(device, around) ?? '') : ''}` : '';
+  return Object.keys(before).flatMap((name) => {
+    const prefix = `volatile.${name}.`;
+    const now = after[name];
+    const other = kindOf(before[name]) !== kindOf(now);
+    return Object.keys(config).filter((key) => key.startsWith(prefix) && (other || Boolean(now?.[key.slice(prefix.length)])));
+  });
+}

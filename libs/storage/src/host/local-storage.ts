@@ -89,8 +89,10 @@ export class LocalStorage implements StorageHost {
       case 'copy':
         return this.#copy(driver, disk, source, context);
       case 'optimized':
-        if (!driver.optimized) throw fault.unsupported('The storage pool takes no optimized backups');
-        return driver.optimized.receive(disk, source.source, context.signal);
+        if (!driver.optimized || !driver.snapshots) throw fault.unsupported('The storage pool takes no optimized backups');
+        await driver.optimized.receive(disk, source.source, context.signal);
+        for (const name of source.source.snapshots) await source.check(driver.snapshots.path(disk, name));
+        return source.check(driver.path(disk));
     }
   }
 

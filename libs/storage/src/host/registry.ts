@@ -9,6 +9,3 @@ export const driverFactories: Readonly<Record<string, DriverFactory>> = {
   dir: dirFactory,
   memory: memoryFactory,
 };
-
-/** Drivers that clients are told of; `memory` is for tests. */
-export const offeredDrivers: readonly string[] = ['dir', 'btrfs'];

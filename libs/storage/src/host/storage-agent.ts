@@ -2,7 +2,7 @@ import { parseSize, fault } from '#kit';
 import { type CallContext, type Calls, type HostContext, StorageAgentService, type StorageStatusReply, type VolumeMessage } from '#members';
 import type { Operations } from '#operations/host';
 import type { Warnings } from '#warnings/host';
-import { parseContentType, parseVolumeType, snapshotName, type VolumeRef, volumeKey } from '../model/index.js';
+import { offeredDrivers, parseContentType, parseVolumeType, snapshotName, type VolumeRef, volumeKey } from '../model/index.js';
 import * as state from '../state/index.js';
 import { CustomVolumes } from './custom-volumes.js';
 import { Intents } from './intents.js';
@@ -10,7 +10,7 @@ import { LocalStorage } from './local-storage.js';
 import { PoolLifecycle } from './pool-lifecycle.js';
 import { Pools } from './pools.js';
 import { recoverStorage } from './recovery.js';
-import { driverFactories, offeredDrivers } from './registry.js';
+import { driverFactories } from './registry.js';
 import type { StorageHost } from './storage-host.js';
 
 const expireEveryMs = 60_000;

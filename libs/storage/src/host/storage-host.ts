@@ -18,8 +18,8 @@ export type VolumeSource =
   | { kind: 'fill'; cacheKey?: string; fill: (path: string, signal: AbortSignal, snapshot: (name: string) => Promise<void>) => Promise<void> }
   /** Of a volume, or of one of its snapshots; with `snapshots` all of them too (of a volume). The rows of the new snapshots are the caller's. */
   | { kind: 'copy'; from: VolumeRef; snapshot?: string; snapshots: boolean }
-  /** In the format of the pool's driver; the rows of the snapshots are the caller's. */
-  | { kind: 'optimized'; source: OptimizedSource }
+  /** In the format of the pool's driver; the rows of the snapshots are the caller's. `check` sees each tree, and may refuse it. */
+  | { kind: 'optimized'; source: OptimizedSource; check: (path: string) => Promise<void> }
   | { kind: 'empty' };
 
 /** Volumes and pools on this member, whatever their driver. Calls are safe to repeat; what fails half way cleans up after itself. */

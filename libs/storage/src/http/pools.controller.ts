@@ -4,7 +4,7 @@ import { Body, callContext, list, MEMBERS, REPLICA, reply, Route, SERVER, submit
 import { fault } from '#kit';
 import { type Calls, type Members, type ServerInfo, StorageAgentService } from '#members';
 import type { Replica } from '#replica';
-import { checkPoolConfig, checkPoolName } from '../model/index.js';
+import { checkPoolConfig, checkPoolName, offeredDrivers } from '../model/index.js';
 import { beginPoolRemoval, configOn, definePool, pool, poolEtag, pools, updatePool, type PoolRecord } from '../state/index.js';
 import { poolDocument } from './documents.js';
 
@@ -33,6 +33,7 @@ export class PoolsController {
     const [name, driver, description, config] = [body.string('name'), body.string('driver'), body.string('description'), body.map('config')];
     checkPoolName(name);
     if (driver === '') throw fault.invalid('No driver provided');
+    if (!offeredDrivers.includes(driver)) throw fault.invalid(`Unknown storage driver "${driver}"`);
     if (request.target !== '') throw fault.invalid('Target only allowed when clustered');
     checkPoolConfig(driver, config);
     if (request.dryRun) {

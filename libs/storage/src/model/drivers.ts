@@ -42,6 +42,9 @@ export const driverDescriptions: Readonly<Record<string, DriverDescription>> = {
   memory: describe('memory', { ...plain, optimizedImages: true, runningCopyFreeze: false }, dirPoolKeys),
 };
 
+/** Drivers that clients may choose and are told of. */
+export const offeredDrivers: readonly string[] = ['dir', 'btrfs'];
+
 /** @throws Fault invalid for a driver that this build does not have */
 export function driverDescription(name: string): DriverDescription {
   const found = Object.hasOwn(driverDescriptions, name) ? driverDescriptions[name] : undefined;

@@ -1,9 +1,9 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { mountAt } from '#host-kit';
+import { attachLoop, detachLoop, mountAt } from '#host-kit';
 import { silent } from '#kit';
 import type { DiskVolume, PoolPlace, StorageDriver } from '../driver.js';
 import { unmountAll } from '../files.js';
@@ -133,5 +133,40 @@ describe.skipIf(!asRoot)('btrfs', () => {
     expect(mountAt(inner.path)).toBeUndefined();
     expect((await driver.list()).filter(({ type }) => type === 'custom')).toEqual([]);
     rmSync(stateDir2, { recursive: true });
+  });
+
+  it('takes a block device, keeps the name it was given, and finds it again', async () => {
+    const stateDir2 = mkdtempSync(join(tmpdir(), 'muster-btrfs-'));
+    const file = join(stateDir2, 'disk.img');
+    writeFileSync(file, '');
+    truncateSync(file, 256 * 1024 * 1024);
+    const device = await attachLoop(file);
+    try {
+      const block: PoolPlace = {
+        name: 'block',
+        path: join(stateDir2, 'block'),
+        stateDir: stateDir2,
+        config: { source: device, size: '1GiB' },
+        log: silent,
+      };
+      mkdirSync(block.path);
+      for (let round = 0; round < 2; round++) {
+        const made = btrfsFactory.open({ ...block });
+        const config = await made.createPool();
+        expect(config['volatile.initial_source']).toBe(device);
+        expect(config['size']).toBeUndefined();
+        const pool = btrfsFactory.open({ ...block, config });
+        await pool.mountPool();
+        await pool.create(container('c'));
+        await pool.unmountPool();
+        await pool.mountPool();
+        expect(await pool.exists(container('c'))).toBe(true);
+        await pool.removePool();
+        expect(mountAt(block.path)).toBeUndefined();
+      }
+    } finally {
+      await detachLoop(device);
+      rmSync(stateDir2, { recursive: true });
+    }
   });
 });

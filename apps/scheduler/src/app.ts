@@ -18,7 +18,7 @@ export interface SchedulerContext {
   log: Logger;
   /** What else comes again: expiry and refresh of images, backups. */
   jobs?: readonly PeriodicJob[];
-  /** What has snapshots by schedule. */
+  /** What has snapshots by schedule; instances and custom volumes when absent. */
   snapshotSources?: readonly SnapshotSource[];
 }
 

@@ -1,0 +1,66 @@
+/** Rules of raft-ts, of the log and of its host, each broken in one way that somebody might break it in. The simulator must find every one. */
+import { rules, type Message } from '#raft-ts';
+import type { Mutation } from '#testkit/simulator';
+import type { Disk, DiskFile } from '#replica/engine';
+
+const without =
+  (...types: readonly Message['type'][]) =>
+  (type: Message['type']): boolean =>
+    !types.includes(type) && rules.waitsForDisk(type);
+
+/** The disk says that it is done, and is not. */
+function hasty(disk: Disk): Disk {
+  const hastyFile = (file: DiskFile): DiskFile => ({
+    sizeBytes: file.sizeBytes,
+    read: (offset, lengthBytes) => file.read(offset, lengthBytes),
+    write: (offset, bytes) => file.write(offset, bytes),
+    sync: () => {},
+    close: () => file.close(),
+  });
+  return {
+    list: () => disk.list(),
+    create: (name, sizeBytes) => hastyFile(disk.create(name, sizeBytes)),
+    open: (name) => hastyFile(disk.open(name)),
+    remove: (name) => disk.remove(name),
+    syncDirectory: () => disk.syncDirectory(),
+  };
+}
+
+export const raftMutations: Readonly<Record<string, Mutation>> = {
+  'vote without persisting': { raft: { waitsForDisk: without('vote-answer') } },
+  'vote twice in a term': { raft: { mayVoteFor: () => true } },
+  'keep the vote over a change of term': { raft: { voteInNewTerm: (vote) => vote } },
+  'vote for a shorter log': { raft: { isUpToDate: () => true } },
+  'vote inside a promise': { raft: { promiseAllowsVote: () => true } },
+  'vote at once after a restart': { raft: { promiseAtStart: (startMs) => startMs } },
+  'campaign inside the own promise': { raft: { promiseAllowsCampaign: () => true } },
+  "commit an old term's entry by count": { raft: { commitsByCount: () => true } },
+  'count a learner': { raft: { majorities: (c) => rules.majorities({ ...c, voters: [...c.voters, ...c.learners, ...c.spares] }) } },
+  'forget the joint quorum': { raft: { majorities: (c) => [c.voters] } },
+  'acknowledge before the disk has it': { raft: { waitsForDisk: without('append-ack') } },
+  'the leader counts itself before its disk has it': { raft: { ownMatch: (_durable, last) => last } },
+  'apply before the own disk has it': { raft: { deliverableIndex: (commit) => commit } },
+  'accept an append below the commit index': { raft: { isOldNews: () => false, firstNew: () => 0 } },
+  'cut the log at every append': { raft: { firstNew: () => 0 } },
+  'install a snapshot over a newer log': { raft: { snapshotReplacesLog: () => true } },
+  'accept an old nonce': { raft: { bootFits: () => true, logFits: () => true } },
+  'a read skips the round': { raft: { readNeedsRound: () => false } },
+  'a read joins a round that was sent': { raft: { readMayJoin: () => true } },
+  'a read before an entry of the own term is committed': { raft: { knowsCommit: () => true } },
+  'the lease begins at receipt': { raft: { leaseBegins: (_sentMs, receivedMs) => receivedMs }, focus: { leases: true } },
+  'the lease is measured by ticks': { raft: { leaseClock: (_nowMs, lastTickMs) => lastTickMs, clockIsSteady: () => true }, focus: { leases: true } },
+  'the lease outlives a jump of the clock': { raft: { clockIsSteady: () => true }, focus: { leases: true } },
+  'the lease outlives TimeoutNow': { raft: { leaseAfterTimeoutNow: () => true }, focus: { leases: true } },
+
+  'a sync that does not wait': { disk: hasty },
+  'apply a torn tail': { log: { recordCounts: () => true } },
+  'treat damage as a tail': { log: { isDamage: () => false } },
+
+  'snapshot with the appended configuration': { host: { snapshotConfiguration: (_applied, inForce) => inForce } },
+  'compact by the applied index': { host: { compactUpTo: (_durable, applied) => applied } },
+  'drop the log before the snapshot is durable': { host: { syncsSnapshots: false } },
+  'forget an acknowledged entry at restart': { host: { forgetsLastEntry: true } },
+  'answer a refusal before it is proven': { host: { refusalNeedsRound: false } },
+  'do a repeated request twice': { host: { forgetsRequests: true } },
+  'settle a waiter by index': { host: { settlesByIndex: true } },
+};

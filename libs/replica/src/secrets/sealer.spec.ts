@@ -15,7 +15,7 @@ describe('the sealer', () => {
     expect(sealed).not.toContain('geheim');
     expect(openSealer(directory).open(sealed, 'tokens/1')).toBe('geheim');
     expect(openSealer(directory).seal('geheim', 'tokens/1')).not.toBe(sealed);
-    expect(statSync(join(directory, 'cluster.key')).mode & 0o777).toBe(0o600);
+    expect(statSync(join(directory, 'secrets.key')).mode & 0o777).toBe(0o600);
   });
 
   it('opens nothing that was moved, changed, or sealed under another key', () => {
@@ -34,10 +34,10 @@ describe('the sealer', () => {
   it('refuses a key that others can read, that is cut short, or that is missing where it may not be made', () => {
     expect(() => openSealer(directory, { make: false })).toThrow('missing');
     openSealer(directory);
-    chmodSync(join(directory, 'cluster.key'), 0o644);
+    chmodSync(join(directory, 'secrets.key'), 0o644);
     expect(() => openSealer(directory)).toThrow('read by others');
-    chmodSync(join(directory, 'cluster.key'), 0o600);
-    writeFileSync(join(directory, 'cluster.key'), new Uint8Array(31));
+    chmodSync(join(directory, 'secrets.key'), 0o600);
+    writeFileSync(join(directory, 'secrets.key'), new Uint8Array(31));
     expect(() => openSealer(directory)).toThrow('damaged');
   });
 });

@@ -44,7 +44,7 @@ export function sealerWith(key: Uint8Array): Sealer {
 }
 
 /**
- * The sealer of this member's cluster: its key lies in `cluster.key` of the state directory, 0600, beside the cluster certificate's key. The
+ * The sealer of this member's cluster: its key lies in `secrets.key` of the state directory, 0600, beside the cluster certificate's key. The
  * first member makes it; the others are handed it at join (`installClusterKey`) and never make one: pass `make: false` there.
  * @throws Fault invalid if the file is missing, damaged, or can be read by others
  */
@@ -79,4 +79,4 @@ export function installClusterKey(stateDir: string, key: Uint8Array): void {
   }
 }
 
-const keyPath = (stateDir: string): string => join(stateDir, 'cluster.key');
+const keyPath = (stateDir: string): string => join(stateDir, 'secrets.key');

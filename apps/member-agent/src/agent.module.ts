@@ -8,6 +8,7 @@ import { NetworksAgent } from '#networks/host';
 import { MemberOperations } from '#operations/host';
 import { ServerHost } from '#server/host';
 import { StorageAgent } from '#storage/host';
+import { TransferAgent } from '#transfer/host';
 import { MemberWarnings } from '#warnings/host';
 import { autostartWarning } from './autostart-warning.js';
 import { storageEnvironment } from './environment.js';
@@ -59,6 +60,12 @@ const wings: Provider[] = [
       { images }: ImageAgent,
       devices: Devices,
     ) => new InstancesAgent({ context, storage, images, devices, operations, events, randomMac, autostartFailed: autostartWarning(warnings) }),
+  },
+  {
+    provide: TransferAgent,
+    inject: [HOST, MemberOperations, StorageAgent, InstancesAgent],
+    useFactory: (context: HostContext, operations: MemberOperations, { storage }: StorageAgent, instances: InstancesAgent) =>
+      new TransferAgent({ context, operations, storage, instances, setting: (key, project) => settingOf(context.replica.reader, key, project) }),
   },
   {
     provide: ServerHost,

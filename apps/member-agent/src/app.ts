@@ -7,6 +7,7 @@ import { NetworksAgent } from '#networks/host';
 import { MemberOperations, type Operations, serveOperations } from '#operations/host';
 import { ServerHost } from '#server/host';
 import { StorageAgent } from '#storage/host';
+import { TransferAgent } from '#transfer/host';
 import { MemberWarnings, type Warnings } from '#warnings/host';
 import { AgentModule } from './agent.module.js';
 import { Steps } from './steps.js';
@@ -42,13 +43,14 @@ export async function startAgent(context: AgentContext): Promise<RunningAgent> {
   let goesDown = false;
   let operationsMs = operationsMsDefault;
 
-  const [warnings, operations, networks, storage, images, instances, server] = [
+  const [warnings, operations, networks, storage, images, instances, transfers, server] = [
     app.get(MemberWarnings),
     app.get(MemberOperations),
     app.get(NetworksAgent),
     app.get(StorageAgent),
     app.get(ImageAgent),
     app.get(InstancesAgent),
+    app.get(TransferAgent),
     app.get(ServerHost),
   ];
   try {
@@ -61,6 +63,8 @@ export async function startAgent(context: AgentContext): Promise<RunningAgent> {
     await steps.start('storage', storage, () => storage.stop({ unmount: goesDown }));
     await steps.start('images', images, () => images.stop());
     await steps.start('instances', instances, () => instances.stop({ host: goesDown }));
+    images.usePublisher(transfers.publisher);
+    await steps.start('transfers', transfers, () => transfers.stop());
     // Above all that operations work on: they end before it does.
     steps.stopLast('operations', () => operations.shutdown(operationsMs));
   } catch (error) {

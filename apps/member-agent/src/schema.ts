@@ -7,6 +7,7 @@ import { projectsState } from '#projects/state';
 import type { StateWing } from '#replica/state';
 import { serverState } from '#server/state';
 import { storageState } from '#storage/state';
+import { transferState } from '#transfer/state';
 import { warningsState } from '#warnings/state';
 
 /**
@@ -23,4 +24,5 @@ export const schema: readonly StateWing[] = [
   storageState,
   imagesState,
   instancesState,
+  transferState,
 ];

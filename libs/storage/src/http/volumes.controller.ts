@@ -1,4 +1,4 @@
-import { Controller, Inject } from '@nestjs/common';
+import { Controller, Inject, Optional } from '@nestjs/common';
 import { etagOf } from '#api-contract';
 import {
   Body,
@@ -23,6 +23,7 @@ import { checkVolumeName, isInstanceVolume, parseContentType, parseVolumeType, t
 import * as state from '../state/index.js';
 import { addressed, volumeProject } from './addressed.js';
 import { messageOf, volumeDocument } from './documents.js';
+import { VOLUME_TRANSFERS, type VolumeTransfers } from './ports.js';
 
 interface Listed {
   volume: state.VolumeRecord;
@@ -35,6 +36,7 @@ export class VolumesController {
     @Inject(REPLICA) private readonly replica: Replica,
     @Inject(MEMBERS) private readonly members: Members,
     @Inject(SERVER) private readonly server: ServerInfo,
+    @Optional() @Inject(VOLUME_TRANSFERS) private readonly transfers?: VolumeTransfers,
   ) {}
 
   @Route('GET', '/1.0/storage-pools/:pool/volumes', { access: 'project' })
@@ -54,9 +56,21 @@ export class VolumesController {
     return this.#create(request, type);
   }
 
-  @Route('POST', '/1.0/storage-pools/:pool/volumes/:type', { access: 'project' })
-  createType(request: ApiRequest): Promise<Reply> {
-    return this.#create(request, request.params.type!);
+  @Route('POST', '/1.0/storage-pools/:pool/volumes/:type', { access: 'project', body: 'json-or-bytes' })
+  async createType(request: ApiRequest): Promise<Reply> {
+    const type = request.params.type!;
+    if (request.headers['content-type'] !== 'application/octet-stream') return this.#create(request, type);
+    if (type !== 'custom') throw fault.invalid(`Currently not allowed to create storage volumes of type "${type}"`);
+    await this.replica.barrier();
+    const { reader } = this.replica;
+    const name = String(request.headers['x-lxd-name'] ?? '');
+    if (name !== '') checkVolumeName(name);
+    return this.#transfers.importBackup(request, {
+      pool: state.pool(reader, request.params.pool!).name,
+      project: volumeProject(reader, request.project, 'custom'),
+      type,
+      name,
+    });
   }
 
   @Route('GET', '/1.0/storage-pools/:pool/volumes/:type/:name', { access: 'project' })
@@ -90,7 +104,7 @@ export class VolumesController {
     const body = new Body(request.body);
     const newName = body.string('name');
     if (request.params.type !== 'custom') throw fault.invalid(`Renaming storage volumes of type "${request.params.type}" is not allowed`);
-    if (body.boolean('migration')) throw fault.unsupported('Migration of storage volumes is not implemented', { status: 501 });
+    if (body.boolean('migration')) return this.#transfers.send(request, this.#named(request));
     checkVolumeName(newName);
     const record = this.#named(request);
     const from = messageOf(record);
@@ -209,7 +223,7 @@ export class VolumesController {
         return reply.operation(operation as never);
       }
       case 'migration':
-        throw fault.unsupported('Migration of storage volumes is not implemented', { status: 501 });
+        return this.#transfers.receive(request, ref, exists);
       default:
         throw fault.invalid(`Unknown source type "${source.string('type')}"`);
     }
@@ -252,6 +266,11 @@ export class VolumesController {
     const ref = addressed(this.replica.reader, request);
     state.pool(this.replica.reader, ref.pool);
     return state.volume(this.replica.reader, ref);
+  }
+
+  get #transfers(): VolumeTransfers {
+    if (!this.transfers) throw fault.unsupported('Migrations and imports of storage volumes are not served here', { status: 501 });
+    return this.transfers;
   }
 
   get #agent(): Calls<typeof StorageAgentService> {

@@ -38,6 +38,11 @@ export class BackupFiles {
     return `${this.path(kind, id)}${unfinished}.work`;
   }
 
+  /** A place for anything else that is there only meanwhile. */
+  temporaryPath(): string {
+    return join(this.#data, `${incoming}${randomBytes(8).toString('hex')}`);
+  }
+
   /** Begins a backup's file. */
   async begin(kind: BackupKind, id: number): Promise<{ file: FileHandle; path: string }> {
     const path = `${this.path(kind, id)}${unfinished}`;
@@ -82,7 +87,7 @@ export class BackupFiles {
 
   /** Takes a body to disk. Whoever asked for it removes it by disposing. @throws Fault invalid: it broke off; unavailable: no space */
   async receive(body: Readable): Promise<AsyncDisposable & { path: string }> {
-    const path = join(this.#data, `${incoming}${randomBytes(8).toString('hex')}`);
+    const path = this.temporaryPath();
     const received = { path, [Symbol.asyncDispose]: () => rm(path, { force: true }) };
     const file = await open(path, 'wx', 0o600);
     try {

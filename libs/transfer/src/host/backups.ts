@@ -12,6 +12,8 @@ import { type BackupConfig, type BackupType, parseCompression, renderBackupConfi
 import * as state from '../state/index.js';
 import { type ArchivePart, writeArchive } from './archive-write.js';
 import type { BackupFiles } from './backup-files.js';
+import type { TransferIntents } from './intents.js';
+import { streamName } from './stream-name.js';
 import { unshifted } from './unshifted.js';
 
 /** An instance or custom volume, as far as its backup is concerned. */
@@ -45,6 +47,7 @@ export class Backups {
     private readonly context: HostContext,
     private readonly storage: StorageHost,
     private readonly files: BackupFiles,
+    private readonly intents: TransferIntents,
   ) {}
 
   /** @throws Fault */
@@ -65,7 +68,7 @@ export class Backups {
       try {
         const work = this.files.workPath(kind, id);
         await mkdir(work, { mode: 0o700 });
-        await using prepared = await this.#parts(of, { only: request.only, optimized }, work, operation.signal);
+        await using prepared = await this.#parts(of, { only: request.only, optimized }, work, { ...call, signal: operation.signal });
         await writeArchive(prepared.parts, file, path, compression, { signal: operation.signal, onBytes: (bytes) => progress.at(bytes) });
         await file.sync();
       } finally {
@@ -133,7 +136,7 @@ export class Backups {
     of: BackedUp,
     { only, optimized }: { only: boolean; optimized: boolean },
     work: string,
-    signal: AbortSignal,
+    call: CallContext & { signal: AbortSignal },
   ): Promise<AsyncDisposable & { parts: ArchivePart[] }> {
     const stack = new AsyncDisposableStack();
     try {
@@ -149,13 +152,9 @@ export class Backups {
       if (type !== 'custom') await writeBackupYaml(live.path, renderBackupConfig(config));
       const own = type === 'custom' ? 'volume' : 'container';
       if (optimized) {
-        const files = await this.storage.exportOptimized(volume, snapshots, join(work, 'optimized'), signal);
+        const files = await this.storage.exportOptimized(volume, snapshots, join(work, 'optimized'), call.signal);
         parts.push({ path: files.headerPath, name: 'backup/optimized_header.yaml' });
-        for (const { path, snapshot, subvolume } of files.streams) {
-          const suffix = subvolume === '' ? '' : `_${subvolume}`;
-          const place = snapshot === undefined ? own : `${own === 'volume' ? 'volume-snapshots' : 'snapshots'}/${snapshot}`;
-          parts.push({ path, name: `backup/${place}${suffix}.bin` });
-        }
+        for (const stream of files.streams) parts.push({ path: stream.path, name: streamName(own, stream) });
         return { parts, [Symbol.asyncDispose]: () => stack.disposeAsync() };
       }
       let number = 0;
@@ -166,7 +165,7 @@ export class Backups {
         const mounted = stack.use(await this.storage.mountSnapshot(volume, snapshot));
         parts.push({ path: await show(mounted, of.idmap(snapshot)), name: `backup/${directory}/${snapshot}` });
       }
-      const still = of.running && !this.storage.capabilities(volume.pool).runningCopyFreeze ? stack.use(await this.#still(volume)) : live;
+      const still = of.running && !this.storage.capabilities(volume.pool).runningCopyFreeze ? stack.use(await this.#still(volume, call)) : live;
       parts.push({ path: await show(still, of.idmap()), name: `backup/${own}` });
       return { parts, [Symbol.asyncDispose]: () => stack.disposeAsync() };
     } catch (error) {
@@ -175,18 +174,25 @@ export class Backups {
     }
   }
 
-  /** What runs, as it is at one moment: a snapshot that goes when the archive is written. */
-  async #still(volume: VolumeRef): Promise<MountedVolume> {
-    const name = `.backup-${randomBytes(6).toString('hex')}`;
-    await this.storage.snapshot(volume, name);
-    const mounted = await this.storage.mountSnapshot(volume, name);
-    return {
-      path: mounted.path,
-      [Symbol.asyncDispose]: async () => {
-        await mounted[Symbol.asyncDispose]();
-        await this.storage.removeSnapshot(volume, name);
-      },
-    };
+  /** What runs, as it is at one moment: a clone that goes when the archive is written. */
+  async #still(volume: VolumeRef, call: CallContext): Promise<MountedVolume> {
+    const clone = { ...volume, name: `.backup-${randomBytes(6).toString('hex')}` };
+    const intent = this.intents.begin({ kind: 'temporary', volume: clone });
+    try {
+      await this.storage.create(clone, {}, { kind: 'copy', from: volume, snapshots: false }, call);
+      const mounted = await this.storage.mount(clone);
+      return {
+        path: mounted.path,
+        [Symbol.asyncDispose]: async () => {
+          await mounted[Symbol.asyncDispose]();
+          await this.storage.remove(clone);
+          this.intents.settle(intent);
+        },
+      };
+    } catch (error) {
+      this.intents.settle(intent);
+      throw error;
+    }
   }
 
   async #submit<P, R>(command: Command<P, R>, payload: P, { identity, requestId }: CallContext): Promise<R> {

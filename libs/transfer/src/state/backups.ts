@@ -40,7 +40,7 @@ interface Row {
 }
 
 const kinds = {
-  instance: { table: 'instance_backups', owner: 'instance_id', missing: 'Instance backup not found' },
+  instance: { table: 'instance_backups', owner: 'instance_id', missing: 'Load backup from database: Instance backup not found' },
   volume: { table: 'volume_backups', owner: 'volume_id', missing: 'Storage volume backup not found' },
 } as const;
 

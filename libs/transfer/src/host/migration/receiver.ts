@@ -1,6 +1,6 @@
 import { fault } from '#kit';
 import { type MigrationHeader, MigrationMemory, type MigrationSnapshot } from '#members';
-import type { BackupConfig } from '../../model/index.js';
+import { type BackupConfig, checkPlainName } from '../../model/index.js';
 import type { ControlLink } from './control-link.js';
 import { agreed, header } from './features.js';
 import type { FrameLink } from './frame-link.js';
@@ -37,7 +37,10 @@ export async function receive(
   try {
     const offer = await control.header();
     const features = agreed(offer, plan.compress);
-    const snapshots = await plan.choose(offeredSnapshots(offer));
+    const offered = offeredSnapshots(offer);
+    // They become names of directories.
+    for (const { name } of offered) checkPlainName(name ?? '');
+    const snapshots = await plan.choose(offered);
     // A sender whose container runs sends its files once more when it is held still.
     const twice = offer.memory === MigrationMemory.MEMORY_NONE;
     if (offer.memory !== undefined && !twice)

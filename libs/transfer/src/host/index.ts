@@ -1,0 +1,1 @@
+export { TransferAgent, type TransferAgentOptions } from './agent.js';

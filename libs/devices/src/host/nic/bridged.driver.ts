@@ -147,7 +147,10 @@ export class BridgedNicDriver implements DeviceDriver {
   /** Promises the nic its addresses: those of its config, or, for one that is filtered by them, free ones. */
   async #promise(owner: DeviceOwner, name: string, nic: Device, managed: ManagedNetwork): Promise<{ ipv4?: string; ipv6?: string }> {
     const key = { project: owner.project, instance: owner.name, device: name };
-    if (!nic['hwaddr'] || !this.networks.givesAddresses(managed)) return {};
+    if (!nic['hwaddr'] || !this.networks.givesAddresses(managed)) {
+      await this.networks.removeHost(managed, key);
+      return {};
+    }
     const address = (family: 4 | 6): string | undefined => {
       const wanted = nic[`ipv${family}.address`];
       if (wanted) return wanted === 'none' ? undefined : wanted;

@@ -340,15 +340,17 @@ export class BridgeDriver implements NetworkDriver, Addresses {
     const wantedText = wanted && `${formatAddress(wanted.address)}/${wanted.prefix}`;
     const present = (await addressesOf(link)).filter((entry) => entry.family === inet && entry.scope === 'global');
     const texts = present.map((entry) => `${entry.local}/${entry.prefixlen}`);
-    const commands = texts.filter((text) => text !== wantedText).map((text) => ['addr', 'delete', text, 'dev', link]);
-    // The new one first: with the last address of a family the kernel drops the routes of instances too.
-    if (wantedText && !texts.includes(wantedText)) commands.unshift(['addr', 'add', wantedText, 'dev', link]);
     const routes = await ipShow<{ dst: string }>([`-${family}`, 'route', 'show', 'dev', link, 'proto', 'static']);
     const full = family === 4 ? 32 : 128;
-    const routed = new Set(routes.map(({ dst }) => (dst.includes('/') ? dst : `${dst}/${full}`)));
-    const wantedRoutes = new Set(wanted ? splitList(config[`ipv${family}.routes`]) : []);
-    for (const route of routed) if (!wantedRoutes.has(route)) commands.push(['route', 'delete', route, 'dev', link, 'proto', 'static']);
-    for (const route of wantedRoutes) if (!routed.has(route)) commands.push(['route', 'add', route, 'dev', link, 'proto', 'static']);
+    const routed = routes.map(({ dst }) => (dst.includes('/') ? dst : `${dst}/${full}`));
+    const wantedRoutes = wanted ? splitList(config[`ipv${family}.routes`]) : [];
+    const commands = [
+      // The new address first: with the last one of a family the kernel drops the routes of instances too.
+      ...(wantedText && !texts.includes(wantedText) ? [['addr', 'add', wantedText, 'dev', link]] : []),
+      ...routed.filter((route) => !wantedRoutes.includes(route)).map((route) => ['route', 'delete', route, 'dev', link, 'proto', 'static']),
+      ...texts.filter((text) => text !== wantedText).map((text) => ['addr', 'delete', text, 'dev', link]),
+      ...wantedRoutes.filter((route) => !routed.includes(route)).map((route) => ['route', 'add', route, 'dev', link, 'proto', 'static']),
+    ];
     await ipBatch(commands, 'Could not set the addresses of a network');
   }
 

@@ -131,6 +131,8 @@ describe('a managed bridge', () => {
     expect(linkFile(name, 'address')).toBe('00:11:22:33:44:55');
     expect((await runOk('ip', ['route', 'show', 'dev', name])).toString()).toContain('198.51.100.0/24');
     expect((await runOk('ip', ['-6', 'addr', 'show', 'dev', name])).toString()).toBe('');
+    await driver.apply({ ...changed, config: { ...changed.config, 'ipv4.address': 'none' } });
+    expect((await runOk('ip', ['-4', 'addr', 'show', 'dev', name])).toString()).toBe('');
     await driver.apply(network);
     expect(linkFile(name, 'mtu')).toBe('1500');
     expect((await runOk('ip', ['route', 'show', 'dev', name])).toString()).not.toContain('198.51.100.0/24');

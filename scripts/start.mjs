@@ -33,13 +33,14 @@ const members = Array.from({ length: count }, (_, index) => {
   };
 });
 
+let stopping = false;
+
 if (values.stop) {
   for (const member of members) await stopMember(member);
   process.exit(0);
 }
 
-setUp();
-let stopping = false;
+setUp({ tests: false });
 for (const member of members) startMember(member);
 process.on('SIGINT', () => void finish());
 process.on('SIGTERM', () => void finish());

@@ -35,14 +35,14 @@ export function stop(sentence) {
   process.exit(1);
 }
 
-/** Brings everything that is missing. Quick when nothing is. */
-export function setUp() {
+/** Brings everything that is missing. Quick when nothing is. `tests`: builds them too, not only the product. */
+export function setUp({ tests = true } = {}) {
   if (process.platform !== 'linux') stop('this needs Linux.');
   if (process.getuid() !== 0) stop('this needs root: containers, bridges and mounts are made.');
   if (Number(process.versions.node.split('.')[0]) < 20) stop(`this needs Node 20 or later, and ${process.version} runs it.`);
   installPrograms();
   installPackages();
-  build();
+  build(tests);
 }
 
 const path = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'];
@@ -88,14 +88,18 @@ function installPackages() {
   symlinkSync('../../bin/muster', link);
 }
 
-const sources = ['apps', 'libs', 'test', 'package-lock.json', 'tsconfig.json', 'package.json', 'vitest.config.ts'];
+const sources = ['apps', 'libs', 'package-lock.json', 'tsconfig.json', 'tsconfig.build.json', 'package.json'];
 
-function build() {
-  const stamp = inRepository('dist/.built');
-  if (existsSync(stamp) && newest(sources.map(inRepository)) <= statSync(stamp).mtimeMs) return;
+function build(tests) {
+  const stamp = inRepository(tests ? 'dist/.built-with-tests' : 'dist/.built');
+  if (existsSync(stamp) && newest([...sources, ...(tests ? ['test', 'vitest.config.ts'] : [])].map(inRepository)) <= statSync(stamp).mtimeMs) return;
   say('Building');
   const started = new Date();
-  const done = spawnSync(node, [inRepository('node_modules/typescript7/bin/tsc'), '-p', inRepository('tsconfig.json')], { cwd: root });
+  const done = spawnSync(
+    node,
+    [inRepository('node_modules/typescript7/bin/tsc'), '-p', inRepository(tests ? 'tsconfig.json' : 'tsconfig.build.json')],
+    { cwd: root },
+  );
   if (done.status !== 0) {
     say(done.stdout.toString());
     stop('the build failed.');

@@ -1,5 +1,6 @@
 import type { Configuration, Entry, EntryType, HardState, Position } from '#raft-ts';
 import { crc32c } from '../codec/crc32c.js';
+import { type LogRules, logRules } from './rules.js';
 
 /**
  * Records of the log. Each begins on an 8-byte boundary:
@@ -120,7 +121,7 @@ export interface FoundRecord {
 }
 
 /** The record at `offset`, if there is a whole and right one of this segment. */
-export function recordAt(bytes: Uint8Array, offset: number, segment: number): FoundRecord | undefined {
+export function recordAt(bytes: Uint8Array, offset: number, segment: number, rules: LogRules = logRules): FoundRecord | undefined {
   if (offset + HEADER_BYTES > bytes.length) return undefined;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (view.getUint16(offset) !== MAGIC) return undefined;
@@ -129,7 +130,8 @@ export function recordAt(bytes: Uint8Array, offset: number, segment: number): Fo
   const bodyAt = offset + HEADER_BYTES;
   if (!kind || bodyAt + length > bytes.length || view.getUint32(offset + 16) !== segment) return undefined;
   const body = bytes.subarray(bodyAt, bodyAt + length);
-  if (crc32c(body, crc32c(bytes.subarray(offset, offset + 20))) !== view.getUint32(offset + 20)) return undefined;
+  const checksumFits = crc32c(body, crc32c(bytes.subarray(offset, offset + 20))) === view.getUint32(offset + 20);
+  if (!rules.recordCounts(checksumFits)) return undefined;
   const record = kind === 'entry' ? { kind, entry: entryFrom(body) } : ({ kind, value: JSON.parse(text.decode(body)) } as LogRecord);
   return {
     record,

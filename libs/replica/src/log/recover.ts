@@ -126,8 +126,8 @@ function openSegments(disk: Disk): Segment[] {
 function batchAt(bytes: Uint8Array, offset: number, segment: number, due: number | undefined, rules: LogRules): FoundRecord[] | undefined {
   const found: FoundRecord[] = [];
   for (let at = offset; ;) {
-    const record = recordAt(bytes, at, segment);
-    if (!record || record.batch !== (found[0]?.batch ?? due ?? record.batch)) return found.length > 0 && rules.batchCounts(false) ? found : undefined;
+    const record = recordAt(bytes, at, segment, rules);
+    if (!record || record.batch !== (found[0]?.batch ?? due ?? record.batch)) return undefined;
     found.push(record);
     if (record.last) return found;
     at = record.end;

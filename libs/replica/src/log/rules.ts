@@ -6,8 +6,8 @@ export const logRules = {
   /** A bad place with a later batch behind it was durable once: damage. Without one nobody was told of it, and it goes. */
   isDamage: (laterBatchBehind: boolean): boolean => laterBatchBehind,
 
-  /** A batch counts whole or not at all. */
-  batchCounts: (whole: boolean): boolean => whole,
+  /** A record counts only with the right checksum; so a torn batch does not. */
+  recordCounts: (checksumFits: boolean): boolean => checksumFits,
 };
 
 export type LogRules = Readonly<typeof logRules>;

@@ -13,6 +13,7 @@ export class DiskError extends Error {
 }
 
 interface Pending {
+  readonly atMs: number;
   readonly offset: number;
   readonly before: Uint8Array;
   readonly after: Uint8Array;
@@ -23,6 +24,7 @@ interface FileState {
   readonly name: string;
   bytes: Uint8Array;
   pending: Pending[];
+  readonly atMs: number;
   /** When its name and its blocks were safe. */
   createdAtMs: number;
   /** Where what was written last begins: only that may be torn. */
@@ -48,7 +50,9 @@ export class FakeDisk implements Disk {
   hangsUntilMs = 0;
   busyUntilMs = 0;
   private files = new Map<string, FileState>();
-  private removed: { readonly file: FileState; durableAtMs: number }[] = [];
+  private removed: { readonly file: FileState; readonly atMs: number; durableAtMs: number }[] = [];
+  /** When the caller died, if it died of a call. */
+  private diedAtMs: number | undefined;
 
   constructor(
     private readonly nowMs: () => number,
@@ -62,9 +66,9 @@ export class FakeDisk implements Disk {
   }
 
   create(name: string, sizeBytes: number): DiskFile {
-    this.effect('create');
+    this.touch('create');
     if (this.full) throw new NoSpace();
-    const file: FileState = { name, bytes: new Uint8Array(sizeBytes), pending: [], createdAtMs: Infinity, lastWriteAt: 0 };
+    const file: FileState = { name, bytes: new Uint8Array(sizeBytes), pending: [], atMs: this.localMs, createdAtMs: Infinity, lastWriteAt: 0 };
     this.files.set(name, file);
     file.createdAtMs = this.sync();
     this.removalsSafe(file.createdAtMs);
@@ -78,26 +82,30 @@ export class FakeDisk implements Disk {
   }
 
   remove(name: string): void {
-    this.effect('remove');
+    this.touch('remove');
     const file = this.files.get(name);
     if (!file) throw new Error(`ENOENT: ${name}`);
     this.files.delete(name);
-    this.removed.push({ file, durableAtMs: Infinity });
+    this.removed.push({ file, atMs: this.localMs, durableAtMs: Infinity });
   }
 
   syncDirectory(): void {
-    this.effect('sync directory');
+    this.touch('sync directory');
     this.removalsSafe(this.sync());
+  }
+
+  /** The process is gone at this moment, the machine is not: what it wrote stays, synced or not. */
+  kill(): void {
+    this.endAt(this.diedAtMs ?? this.nowMs());
   }
 
   /** Power is gone at this moment: what was not durable is lost, torn, or there by luck. */
   crash(): void {
-    const now = this.nowMs();
-    this.busyUntilMs = 0;
+    const now = this.diedAtMs ?? this.nowMs();
+    this.endAt(now);
     // In the order in which they were removed, so the last ones come back.
     const kept = this.removed.filter(({ durableAtMs }) => durableAtMs > now);
-    const stay = this.random.below(kept.length + 1);
-    for (const { file } of kept.slice(stay)) this.files.set(file.name, file);
+    for (const { file } of kept.slice(this.random.below(kept.length + 1))) this.files.set(file.name, file);
     this.removed = [];
     for (const file of [...this.files.values()]) {
       if (file.createdAtMs > now) {
@@ -108,6 +116,19 @@ export class FakeDisk implements Disk {
         continue;
       }
       this.crashFile(file, now);
+    }
+  }
+
+  /** What was called, but would have happened later, did not happen. */
+  private endAt(atMs: number): void {
+    this.diedAtMs = undefined;
+    this.busyUntilMs = 0;
+    for (const removal of this.removed) if (removal.atMs > atMs) this.files.set(removal.file.name, removal.file);
+    this.removed = this.removed.filter((removal) => removal.atMs <= atMs);
+    for (const file of [...this.files.values()]) {
+      if (file.atMs > atMs) this.files.delete(file.name);
+      for (const { offset, before } of file.pending.filter((pending) => pending.atMs > atMs).toReversed()) file.bytes.set(before, offset);
+      file.pending = file.pending.filter((pending) => pending.atMs <= atMs);
     }
   }
 
@@ -130,14 +151,27 @@ export class FakeDisk implements Disk {
   putBack(image: DiskImage): void {
     this.removed = [];
     this.files = new Map(
-      [...image].map(([name, { bytes, lastWriteAt }]) => [name, { name, bytes: bytes.slice(), pending: [], createdAtMs: 0, lastWriteAt }]),
+      [...image].map(([name, { bytes, lastWriteAt }]) => [name, { name, bytes: bytes.slice(), pending: [], atMs: 0, createdAtMs: 0, lastWriteAt }]),
     );
+  }
+
+  /** When a call that is made now happens. */
+  private get localMs(): number {
+    return Math.max(this.nowMs(), this.busyUntilMs);
+  }
+
+  private touch(what: string): void {
+    try {
+      this.effect(what);
+    } catch (error) {
+      this.diedAtMs = this.localMs;
+      throw error;
+    }
   }
 
   /** How much a sync that begins now holds up its caller. */
   private sync(): number {
-    const begins = Math.max(this.nowMs(), this.busyUntilMs);
-    this.busyUntilMs = Math.max(begins + this.syncMs(), this.hangsUntilMs);
+    this.busyUntilMs = Math.max(this.localMs + this.syncMs(), this.hangsUntilMs);
     return this.busyUntilMs;
   }
 
@@ -153,7 +187,7 @@ export class FakeDisk implements Disk {
         return file.bytes.slice(offset, Math.min(file.bytes.length, offset + lengthBytes));
       },
       write: (offset, bytes) => {
-        this.effect('write');
+        this.touch('write');
         if (offset + bytes.length > file.bytes.length) throw new RangeError('write beyond the preallocated file');
         this.mayFail('write');
         // A full disk may take a part of it.
@@ -162,7 +196,7 @@ export class FakeDisk implements Disk {
         if (taken.length < bytes.length) throw new NoSpace();
       },
       sync: () => {
-        this.effect('sync');
+        this.touch('sync');
         this.mayFail('sync');
         const durableAtMs = this.sync();
         for (const pending of file.pending) pending.durableAtMs = Math.min(pending.durableAtMs, durableAtMs);
@@ -174,7 +208,7 @@ export class FakeDisk implements Disk {
   private write(file: FileState, offset: number, bytes: Uint8Array): void {
     const now = this.nowMs();
     if (file.pending.length > 0) file.pending = file.pending.filter(({ durableAtMs }) => durableAtMs > now);
-    file.pending.push({ offset, before: file.bytes.slice(offset, offset + bytes.length), after: bytes, durableAtMs: Infinity });
+    file.pending.push({ atMs: this.localMs, offset, before: file.bytes.slice(offset, offset + bytes.length), after: bytes, durableAtMs: Infinity });
     file.bytes.set(bytes, offset);
     file.lastWriteAt = offset;
   }
@@ -182,6 +216,7 @@ export class FakeDisk implements Disk {
   private mayFail(call: 'read' | 'write' | 'sync'): void {
     if (this.failNext !== call) return;
     this.failNext = undefined;
+    this.diedAtMs = this.localMs;
     throw new DiskError(call);
   }
 

@@ -10,8 +10,12 @@ export const hostRules = {
   syncsSnapshots: true,
   /** A refusal is a read. */
   refusalNeedsRound: true,
+  /** What was in the log at the end is still there at the start. */
+  forgetsLastEntry: false,
   /** A request that was repeated is found again. */
   forgetsRequests: false,
+  /** Whoever waits for an answer is found by the request's own number, not by the place its entry was meant to get. */
+  settlesByIndex: false,
 };
 
 export type HostRules = Readonly<typeof hostRules>;

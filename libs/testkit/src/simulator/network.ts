@@ -7,11 +7,13 @@ export interface NetworkStrength {
   readonly jitterMs: number;
   readonly lossPercent: number;
   readonly doublePercent: number;
+  /** The second copy comes up to so much later. */
+  readonly doubleLateMs: number;
   /** Of a hundred messages so many overtake the ones before them. */
   readonly reorderPercent: number;
 }
 
-export const noTrouble: NetworkStrength = { delayMs: 0.2, jitterMs: 0.5, lossPercent: 0, doublePercent: 0, reorderPercent: 0 };
+export const noTrouble: NetworkStrength = { delayMs: 0.2, jitterMs: 0.5, lossPercent: 0, doublePercent: 0, doubleLateMs: 0, reorderPercent: 0 };
 
 /** What carries messages between processes: late, twice, in another order, or not at all. Each direction of a link can be cut by itself. */
 export class Network<M> {
@@ -52,7 +54,10 @@ export class Network<M> {
     if (this.isCut(from, to)) return;
     if (strength.lossPercent > 0 && random.chance(strength.lossPercent / 100)) return;
     this.carry(from, to, message);
-    if (strength.doublePercent > 0 && random.chance(strength.doublePercent / 100)) this.carry(from, to, message);
+    if (strength.doublePercent > 0 && random.chance(strength.doublePercent / 100)) {
+      if (strength.doubleLateMs === 0) this.carry(from, to, message);
+      else this.world.after(random.between(0, strength.doubleLateMs), () => this.carry(from, to, message));
+    }
   }
 
   private carry(from: number, to: number, message: M): void {

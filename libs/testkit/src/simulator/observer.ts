@@ -4,7 +4,7 @@
  *
  * Names of rules are those of the Raft thesis, figure 3.2, where it has one.
  */
-import type { Entry, MemberId, Message, Position, Ready } from '#raft-ts';
+import type { Configuration, Entry, MemberId, Message, Position, Ready } from '#raft-ts';
 import { require, Violation } from './violation.js';
 
 /** What the observer must know of a member. */
@@ -52,6 +52,7 @@ export class Observer {
   /** Terms in which a leader asked for the election: promises do not hold there. */
   private readonly handedOver = new Set<number>();
   private readonly memories = new Map<string, Memory>();
+  private readonly configurations: { readonly index: number; readonly configuration: string }[] = [];
   readonly counts = { elections: 0, committed: 0 };
 
   constructor(private readonly promiseMs: number) {}
@@ -68,6 +69,14 @@ export class Observer {
       role: '',
       lastIndex: 0,
     });
+  }
+
+  /** A start finds these at the end of its log. */
+  recovered(member: Observed, entries: readonly Entry[]): void {
+    for (const entry of entries) {
+      const known = this.written.get(placeOf(entry));
+      require(known?.content === contentOf(entry), 'what a log gives back was written', () => `${member.id} at ${entry.index} of term ${entry.term}`);
+    }
   }
 
   /** The member is about to be told this. */
@@ -116,7 +125,7 @@ export class Observer {
   appended(member: Observed, entries: readonly Entry[], previousTerm: number): void {
     let before = previousTerm;
     for (const entry of entries) {
-      const place = entry.term * 0x1000000 + entry.index;
+      const place = placeOf(entry);
       const content = contentOf(entry);
       const known = this.written.get(place);
       if (!known) this.written.set(place, { previousTerm: before, content });
@@ -140,12 +149,16 @@ export class Observer {
       return;
     }
     this.agreed[entry.index] = { term: entry.term, content, inTerm: term };
+    if (entry.configuration) this.configurations.push({ index: entry.index, configuration: JSON.stringify(entry.configuration) });
     this.counts.committed++;
   }
 
   /** A snapshot took the place of everything up to there. */
-  installed(member: Observed, at: Position): void {
+  installed(member: Observed, at: Position & { readonly configuration: Configuration }): void {
     require(this.agreed[at.index]?.term === at.term, 'a snapshot holds what was agreed', () => `${member.id} at ${at.index}`);
+    const known = this.configurations.findLast(({ index }) => index <= at.index)?.configuration;
+    require(known === undefined || known === JSON.stringify(at.configuration), 'a snapshot has the configuration of its own place', () =>
+      `${member.id} at ${at.index}`);
   }
 
   private elected(member: Observed, term: number): void {
@@ -195,6 +208,8 @@ export class Observer {
 }
 
 const key = (member: Observed): string => `${member.id}/${member.incarnation}`;
+
+const placeOf = ({ term, index }: Position): number => term * 0x1000000 + index;
 
 function contentOf(entry: Entry): string {
   const configuration = entry.configuration ? JSON.stringify(entry.configuration) : '';

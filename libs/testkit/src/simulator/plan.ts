@@ -24,7 +24,7 @@ export type Fault = { readonly atMs: number; readonly target: Target } & (
       readonly way: 'both' | 'in' | 'out';
       /** Bit n: the n-th other member. */ readonly others: number;
     }
-  | { readonly kind: 'slow-link'; readonly forMs: number; readonly delayMs: number; readonly others: number }
+  | { readonly kind: 'slow-link'; readonly forMs: number; readonly delayMs: number; readonly way: 'both' | 'in' | 'out'; readonly others: number }
   | { readonly kind: 'slow-disk'; readonly forMs: number; readonly syncMs: number }
   | { readonly kind: 'hung-disk'; readonly forMs: number }
   | { readonly kind: 'full-disk'; readonly forMs: number }
@@ -57,6 +57,13 @@ export interface Plan {
   readonly syncMs: number;
   readonly segmentBytes: number;
   readonly snapshotBytes: number;
+  /** Putting a snapshot in the place of the state machine takes so long. */
+  readonly installMs: number;
+  /** Of entries in one append. */
+  readonly appendBytes: number;
+  readonly chunkBytes: number;
+  /** Whoever hears no leader stands for election long before its promise ends, and is held back by that alone. */
+  readonly hastyElections: boolean;
   /** The log is compacted when it has so many entries. */
   readonly compactEntries: number;
   readonly clients: number;
@@ -65,6 +72,8 @@ export interface Plan {
   readonly network: NetworkStrength;
   /** Largest difference of a clock's speed from the true one. */
   readonly driftPercent: number;
+  /** How likely a member is to die within a few effects of something rare: an election won, a snapshot installed, a compaction, a changed configuration. */
+  readonly rareCrash: number;
   readonly faults: readonly Fault[];
 }
 
@@ -107,7 +116,11 @@ export function drawRaftPlan(seed: number): Plan {
     syncMs: random.pick([0.1, 0.1, 1, 5, 20]),
     segmentBytes: random.pick([2_048, 8_192, 32_768]),
     snapshotBytes: random.pick([0, 200, 3_000]),
-    compactEntries: random.pick([8, 40, 200, 1_000_000]),
+    installMs: random.pick([0, 30, 300]),
+    appendBytes: random.pick([100, 500, 500, 4_000]),
+    chunkBytes: random.pick([200, 4_000]),
+    hastyElections: random.chance(0.3),
+    compactEntries: random.pick([8, 8, 40, 200, 1_000_000]),
     clients: random.pick([2, 3, 4, 6]),
     keys: random.pick([1, 1, 2, 4]),
     thinkMs: random.pick([5, 20, 50, 200]),
@@ -116,9 +129,11 @@ export function drawRaftPlan(seed: number): Plan {
       jitterMs: random.pick([0.2, 2, 20, 100]),
       lossPercent: random.pick([0, 0, 1, 10, 25]),
       doublePercent: random.pick([0, 0, 5, 20]),
+      doubleLateMs: random.pick([0, 0, 50, 2_000]),
       reorderPercent: random.pick([0, 0, 5, 30]),
     },
     driftPercent: random.pick([0, 0, 1, 8]),
+    rareCrash: random.pick([0, 0, 0.05, 0.4]),
     faults: drawFaults(random.fork('faults'), durationMs, faultKinds),
   };
 }
@@ -129,17 +144,24 @@ export function drawFaults(random: Random, durationMs: number, kinds: readonly F
   if (chosen.length === 0) return [];
   const total = chosen.reduce((sum, kind) => sum + weights[kind], 0);
   const count = Math.ceil((durationMs / 1_000) * random.pick([0.3, 1, 2, 4]));
+  // Most of what is hard comes of two troubles at about the same time, often of the same member.
+  const moments = Array.from({ length: Math.ceil(count / 4) }, () => ({ atMs: random.below(durationMs), target: drawTarget(random) }));
+  const bursts = random.chance(0.6);
   const faults: Fault[] = [];
   for (let n = 0; n < count; n++) {
     let roll = random.below(total);
     const kind = chosen.find((candidate) => (roll -= weights[candidate]) < 0) as FaultKind;
-    faults.push(drawFault(random, kind, random.below(durationMs)));
+    const moment = random.pick(moments);
+    const atMs = bursts ? Math.floor(moment.atMs + random.skewed(0, 600)) : random.below(durationMs);
+    const target = bursts && random.chance(0.6) ? moment.target : drawTarget(random);
+    faults.push(drawFault(random, kind, { atMs, target }));
   }
   return faults.sort((a, b) => a.atMs - b.atMs);
 }
 
-function drawFault(random: Random, kind: FaultKind, atMs: number): Fault {
-  const base = { atMs, target: random.chance(0.4) ? ('leader' as const) : random.below(16) };
+const drawTarget = (random: Random): Target => (random.chance(0.4) ? 'leader' : random.below(16));
+
+function drawFault(random: Random, kind: FaultKind, base: { readonly atMs: number; readonly target: Target }): Fault {
   const forMs = Math.floor(random.skewed(20, 4_000));
   const downMs = Math.floor(random.chance(0.5) ? random.between(0, 100) : random.skewed(100, 3_000));
   const others = random.chance(0.5) ? 0xff : random.below(256);
@@ -151,7 +173,7 @@ function drawFault(random: Random, kind: FaultKind, atMs: number): Fault {
     case 'cut':
       return { ...base, kind, forMs, way: random.pick(['both', 'both', 'in', 'out']), others };
     case 'slow-link':
-      return { ...base, kind, forMs, delayMs: Math.floor(random.skewed(20, 2_000)), others };
+      return { ...base, kind, forMs, delayMs: Math.floor(random.between(20, 1_500)), way: random.pick(['both', 'both', 'in', 'out']), others };
     case 'slow-disk':
       return { ...base, kind, forMs, syncMs: Math.floor(random.skewed(5, 500)) };
     case 'hung-disk':
@@ -167,7 +189,7 @@ function drawFault(random: Random, kind: FaultKind, atMs: number): Fault {
     case 'jump':
       return { ...base, kind, ms: Math.floor(random.between(-5_000, 5_000)) };
     case 'change':
-      return { ...base, kind, dice: Array.from({ length: 8 }, () => random.next()), joint: random.chance(0.4) };
+      return { ...base, kind, dice: Array.from({ length: 10 }, () => random.next()), joint: random.chance(0.6) };
     case 'compact':
       return { ...base, kind, hard: random.chance(0.3) };
     default:

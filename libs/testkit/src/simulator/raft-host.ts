@@ -2,14 +2,16 @@
  * One member of the raft profile: raft-ts on the real segmented log, which lies on a fake disk, with a toy for a state machine. It turns the wheel
  * that types.ts of raft-ts describes, in virtual time: what the disk takes, it waits; between any two effects it can be killed.
  */
-import { Log, LogDamaged, NoSpace, type Disk } from '#replica/engine';
+import { Log, LogDamaged, NoSpace, type Disk, type LogRules } from '#replica/engine';
 import {
   BOOTS_KEPT,
   RaftNode,
+  defaultTimers,
   noConfiguration,
   type Configuration,
   type ConfigurationChange,
   type Entry,
+  type LogStorage,
   type MemberId,
   type Message,
   type Position,
@@ -37,6 +39,7 @@ import {
   type ToyResult,
   type ToyState,
 } from './toy-machine.js';
+import { EMPTY } from './linearizability.js';
 import { require } from './violation.js';
 import type { Event, World } from './world.js';
 
@@ -54,7 +57,12 @@ export interface HostWorld {
   readonly rules: Partial<Rules>;
   readonly hostRules: HostRules;
   readonly diskRules: (disk: Disk) => Disk;
+  readonly logRules: Partial<LogRules>;
+  readonly hosts: () => ReadonlyMap<MemberId, RaftHost>;
   send(from: MemberId, message: Message): void;
+  /** Connections to it are reset. */
+  died(member: MemberId): void;
+  elected(member: MemberId, term: number): void;
   trace(member: MemberId, what: () => string): void;
   /** A broken rule, or an error nobody expected. */
   failed(error: unknown): void;
@@ -62,6 +70,7 @@ export interface HostWorld {
 
 interface Waiter {
   readonly request: ToyRequest;
+  readonly index: number;
   answer(answer: Answer<ToyResult>): void;
 }
 
@@ -119,6 +128,8 @@ export class RaftHost implements Observed {
   private crashedBy: { downMs: number; power: boolean } | undefined;
   private timers = new Set<Event>();
   private older: 'older' | undefined;
+  /** Leader: its commit index when last looked at. */
+  private commit = 0;
   private newPeerBoots: Readonly<Record<MemberId, string>> | undefined;
 
   constructor(
@@ -151,6 +162,12 @@ export class RaftHost implements Observed {
 
   lastPosition(): Position {
     return this.node?.status().last ?? { index: 0, term: 0 };
+  }
+
+  /** It would answer a read from its lease at this moment. */
+  get holdsLease(): boolean {
+    if (this.role !== 'leader' || !this.node || this.paused || this.clock.nowMs - this.lastTickMs > defaultTimers.tickGapMs) return false;
+    return (this.node.status().leaseUntilMs ?? 0) > this.clock.nowMs;
   }
 
   // — Life and death —
@@ -192,6 +209,9 @@ export class RaftHost implements Observed {
     if (power) {
       this.disk.crash();
       this.losePower();
+    } else {
+      this.disk.kill();
+      this.shared.died(this.id);
     }
     this.shared.world.after(downMs, () => this.start());
   }
@@ -266,7 +286,12 @@ export class RaftHost implements Observed {
       this.messagesHeard++;
       this.shared.observer.given(this, message);
       this.node?.step(message, this.clock.nowMs);
+      this.watchCommit();
     });
+  }
+
+  unreachable(peer: MemberId): void {
+    this.run(() => this.node?.peerUnreachable(peer, this.clock.nowMs));
   }
 
   submit(request: ToyRequest, answer: (answer: Answer<ToyResult>) => void): void {
@@ -283,7 +308,7 @@ export class RaftHost implements Observed {
       if (!node || !place) return answer({ refused: true, leader: this.leader });
       if (!outcomeOf(this.machine, request).done && this.random.chance(0.5)) return this.refuse(request, answer);
       if (node.propose(encodeRequest(request), place) !== 'ok') return answer({ refused: true, leader: this.leader });
-      this.waiters.push({ request, answer });
+      this.waiters.push({ request, answer, index: place.index });
     });
   }
 
@@ -327,6 +352,7 @@ export class RaftHost implements Observed {
       if (upTo < log.firstIndex()) return;
       require((this.past[0]?.index ?? 0) >= upTo, 'the log is compacted up to what the replica has durably', () => `${this.id} at ${upTo}`);
       this.shared.trace(this.id, () => `compacts up to ${upTo}`);
+      this.rare();
       try {
         log.compact(upTo);
       } catch (error) {
@@ -340,7 +366,7 @@ export class RaftHost implements Observed {
 
   private open(): void {
     const { shared, random } = this;
-    const log = Log.open(shared.diskRules(this.disk), { segmentBytes: shared.plan.segmentBytes });
+    const log = Log.open(shared.diskRules(this.disk), { segmentBytes: shared.plan.segmentBytes, rules: shared.logRules });
     if (log.tornBytes > 0) this.counts.torn++;
     const boots = [...log.state.boots, `${this.id}-${++this.starts}`].slice(-BOOTS_KEPT);
     log.append({ boots, identity: { cluster: 'sim', member: this.id, incarnation: this.incarnation } });
@@ -356,6 +382,7 @@ export class RaftHost implements Observed {
       this.startedMs = this.clock.nowMs;
       this.lastTickMs = this.clock.nowMs;
       shared.observer.started(this);
+      if (!this.forgetful) shared.observer.recovered(this, log.entries(Math.max(log.firstIndex(), log.lastIndex() - 20), log.lastIndex(), Infinity));
       shared.trace(
         this.id,
         () => `starts in term ${hardState.term} with entries ${log.firstIndex()}–${log.lastIndex()}, applied ${this.machine.index}`,
@@ -364,7 +391,7 @@ export class RaftHost implements Observed {
         identity: { cluster: 'sim', member: this.id, incarnation: this.incarnation, boots },
         hardState,
         applied: { index: this.machine.index, configuration: this.machine.configuration },
-        storage: log,
+        storage: shared.hostRules.forgetsLastEntry ? withoutLast(log) : log,
         snapshots: {
           latest: () => this.snapshot?.meta,
           read: (meta, offset, maxBytes) => this.readSnapshot(meta, offset, maxBytes),
@@ -374,7 +401,15 @@ export class RaftHost implements Observed {
         leases: shared.plan.leases,
         promotable: this.older === undefined,
         peerBoots: log.state.peerBoots,
-        limits: { chunkBytes: 200, chunksInflight: 3, appendBytes: 500, spareAppendBytes: 1_000, inflightBytes: 4_000, committedBytes: 600 },
+        limits: {
+          chunkBytes: shared.plan.chunkBytes,
+          chunksInflight: 3,
+          appendBytes: shared.plan.appendBytes,
+          spareAppendBytes: 2 * shared.plan.appendBytes,
+          inflightBytes: 8 * shared.plan.appendBytes,
+          committedBytes: 600,
+        },
+        ...(shared.plan.hastyElections && { timers: { electionMinMs: 150, electionMaxMs: 600 } }),
         rules: shared.rules,
         ...(this.partial && { partialSnapshot: { meta: this.partial.meta, receivedBytes: this.partial.bytes.length } }),
       });
@@ -551,6 +586,12 @@ export class RaftHost implements Observed {
     if (ready.role !== this.role || ready.leader !== this.leader) {
       this.shared.trace(this.id, () => `${ready.role} in term ${ready.term}, leader ${ready.leader ?? 'unknown'}`);
     }
+    if (ready.role === 'leader' && this.role !== 'leader') {
+      this.commit = this.node?.status().commit ?? 0;
+      this.shared.elected(this.id, ready.term);
+      this.rare();
+    }
+    if (ready.entries.some(({ type }) => type === 'configuration')) this.rare();
     this.role = ready.role;
     this.leader = ready.leader;
     for (const refusal of ready.refusals) {
@@ -563,6 +604,7 @@ export class RaftHost implements Observed {
     // What was committed before the snapshot's place is in it.
     if (snapshot) this.toApply = this.toApply.filter(({ index }) => index > snapshot.meta.index);
     if (snapshot?.replaces === 'everything') {
+      require(snapshot.meta.index > this.machine.index, 'a snapshot never takes back what was applied', () => `${this.id} at ${this.machine.index}`);
       this.terms = [];
       this.terms[snapshot.meta.index] = snapshot.meta.term;
     }
@@ -617,6 +659,7 @@ export class RaftHost implements Observed {
     const first = entries[0];
     // Until the batch is durable, a crash leaves what was before it, or what it leaves: count on the less.
     if (first) this.durableIndex = Math.min(this.durableIndex, first.index - 1);
+    if (first) this.shared.observer.appended(this, entries, this.terms[first.index - 1] ?? 0);
     log.append({
       ...(snapshot && { marker: { ...snapshot.meta, file: 'snapshot' } }),
       ...(snapshot?.replaces === 'everything' && { reset: { index: snapshot.meta.index, term: snapshot.meta.term } }),
@@ -625,7 +668,6 @@ export class RaftHost implements Observed {
       entries,
     });
     this.newPeerBoots = undefined;
-    if (first) this.shared.observer.appended(this, entries, log.term(first.index - 1) ?? 0);
   }
 
   /** The batch is durable. */
@@ -641,12 +683,15 @@ export class RaftHost implements Observed {
     if (this.random.chance(0.5)) {
       for (const message of ready.messagesAfterPersist) this.say(message);
       node.persisted(ready.upTo);
+      this.watchCommit();
     } else {
       node.persisted(ready.upTo);
+      this.watchCommit();
       for (const message of ready.messagesAfterPersist) this.say(message);
     }
     if (ready.mustPersist) node.logWriteTook(tookMs, this.clock.nowMs);
-    if (ready.snapshot) this.install(node, log, ready.snapshot.meta);
+    if (ready.snapshot) this.rare();
+    if (ready.snapshot) this.installSoon(node, log, ready.snapshot.meta);
     if (!this.shared.plan.asyncDisk) this.deliver(ready);
     const chunk = ready.snapshotChunk;
     if (chunk?.last) node.snapshotReceived(chunk.meta, hashOf(this.partial?.bytes ?? new Uint8Array()) === chunk.meta.hash);
@@ -706,7 +751,7 @@ export class RaftHost implements Observed {
   private applyOne(entry: Entry, term: number): void {
     this.effect('apply');
     this.shared.observer.applied(this, entry, this.machine, term);
-    this.machine = applyEntry(this.machine, entry);
+    this.machine = applyEntry(this.machine, entry, this.shared.hostRules.forgetsRequests);
     this.past.push(this.machine);
     if (this.past.length > 30) this.past.shift();
     this.node?.applied(entry.index);
@@ -714,9 +759,43 @@ export class RaftHost implements Observed {
     this.serveReads();
   }
 
+  /** A leader's commit index has risen: what it counts is what the disks have, not what anybody believes. To be called after every input. */
+  private watchCommit(): void {
+    if (this.role !== 'leader' || !this.node) return;
+    const { role, term, commit, configuration } = this.node.status();
+    if (role !== 'leader' || commit <= this.commit) return;
+    this.commit = commit;
+    const entryTerm = this.terms[commit];
+    require(entryTerm === undefined || entryTerm === term, 'only entries of the own term are committed by counting', () =>
+      `${this.id} in term ${term}, entry ${commit} of term ${entryTerm}`);
+    for (const group of [configuration.voters, configuration.outgoing]) {
+      const have = group.filter((id) => this.shared.hosts().get(id)?.hasDurably(commit, term) ?? true);
+      require(group.length === 0 || have.length > group.length / 2, 'what is committed is durable on a majority', () =>
+        `entry ${commit} on ${have.join()} of ${group.join()}`);
+    }
+  }
+
+  /** Something happened that seldom happens: a good moment to die. */
+  private rare(): void {
+    const { plan, world } = this.shared;
+    if (plan.rareCrash === 0 || world.nowMs > plan.durationMs || !this.random.chance(plan.rareCrash)) return;
+    this.crashAfter(this.random.below(6), this.random.skewed(0, 2_000), this.random.chance(0.8));
+  }
+
+  hasDurably(index: number, term: number): boolean {
+    // One that lost its disk has had it.
+    if (this.state === 'damaged' || this.state === 'gone' || this.incarnation > 0 || this.forgetful) return true;
+    return this.durableIndex >= index && (this.terms[index] ?? term) === term;
+  }
+
   /** By the request's own number, never by where its entry was meant to stand. */
   private settle(): void {
-    this.waiters = this.waiters.filter(({ request, answer }) => {
+    const { settlesByIndex } = this.shared.hostRules;
+    this.waiters = this.waiters.filter(({ request, answer, index }) => {
+      if (settlesByIndex && index <= this.machine.index) {
+        answer({ value: { done: true, found: request.expected ?? EMPTY } });
+        return false;
+      }
       const last = this.machine.last[request.client];
       if (!last || last.number < request.number) return true;
       if (last.number === request.number) answer({ value: last.result });
@@ -785,6 +864,12 @@ export class RaftHost implements Observed {
     this.partial = { meta, bytes, durableBytes: offset === 0 ? 0 : (this.partial?.durableBytes ?? 0) };
   }
 
+  private installSoon(node: RaftNode, log: Log, meta: SnapshotMeta): void {
+    const { installMs } = this.shared.plan;
+    if (installMs === 0) this.install(node, log, meta);
+    else this.later(this.shared.world.nowMs + installMs, () => this.run(() => this.install(node, log, meta)));
+  }
+
   private install(node: RaftNode, log: Log, meta: SnapshotMeta): void {
     this.effect('install');
     this.machine = decodeState((this.installing as NonNullable<typeof this.installing>).bytes);
@@ -805,4 +890,16 @@ export class RaftHost implements Observed {
     this.settle();
     this.serveReads();
   }
+}
+
+/** The log without its last entry, as long as nothing is written behind it: for a mutation. */
+function withoutLast(log: Log): LogStorage {
+  const last = log.lastIndex();
+  const missing = (): number => (last >= log.firstIndex() && log.lastIndex() === last ? 1 : 0);
+  return {
+    firstIndex: () => log.firstIndex(),
+    lastIndex: () => log.lastIndex() - missing(),
+    term: (index) => (index > log.lastIndex() - missing() ? undefined : log.term(index)),
+    entries: (from, to, maxBytes) => log.entries(from, Math.min(to, log.lastIndex() - missing()), maxBytes),
+  };
 }

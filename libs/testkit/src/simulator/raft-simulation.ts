@@ -1,5 +1,5 @@
 /** One run of the raft profile, from a plan: members, clients, troubles, then peace, then the reckoning. */
-import type { Disk } from '#replica/engine';
+import type { Disk, LogRules } from '#replica/engine';
 import { defaultTimers, isVoter, membersOf, noConfiguration, type Configuration, type MemberId, type Message, type Rules } from '#raft-ts';
 import { Client } from './clients.js';
 import { hostRules, type HostRules } from './host-rules.js';
@@ -21,7 +21,10 @@ const TRACE_LINES = 400;
 export interface Mutation {
   readonly raft?: Partial<Rules>;
   readonly host?: Partial<HostRules>;
+  readonly log?: Partial<LogRules>;
   readonly disk?: (disk: Disk) => Disk;
+  /** What its seeds are made to have, where the rule is of use in few runs only. */
+  readonly focus?: Partial<Plan>;
 }
 
 export interface RunOptions {
@@ -69,12 +72,18 @@ class RaftSimulation {
       plan,
       observer: this.observer,
       rules: options.mutation?.raft ?? {},
+      hosts: () => this.hosts,
       hostRules: { ...hostRules, ...options.mutation?.host },
       diskRules: options.mutation?.disk ?? ((disk) => disk),
+      logRules: options.mutation?.log ?? {},
       send: (from, message) => {
         if (options.trace) this.trace(from, `→ ${message.to} ${brief(message)}`);
         this.network.send(from, message.to, message);
       },
+      died: (id) => {
+        for (const other of this.living) if (other.id !== id) this.world.after(1, () => other.unreachable(id));
+      },
+      elected: (id, term) => this.checkElection(id, term),
       trace: (member, what) => void (options.trace && this.trace(member, what())),
       failed: (error) => void (this.failure ??= error),
     };
@@ -130,12 +139,17 @@ class RaftSimulation {
   private checkLeases(): void {
     let holder: RaftHost | undefined;
     for (const host of this.hosts.values()) {
-      if (host.role !== 'leader' || !host.node || host.paused || host.clockMs - host.lastTickMs > defaultTimers.tickGapMs) continue;
-      const untilMs = host.node.status().leaseUntilMs;
-      if (untilMs === undefined || host.clockMs >= untilMs) continue;
+      if (!host.holdsLease) continue;
       require(holder === undefined, 'a lease is held by one at a time', () => `${holder?.id} and ${host.id}`);
       holder = host;
     }
+  }
+
+  /** A lease says that nobody else can be elected while it runs. */
+  private checkElection(id: MemberId, term: number): void {
+    if (!this.plan.leases) return;
+    for (const host of this.hosts.values())
+      require(host.id === id || !host.holdsLease, 'nobody is elected while a lease runs', () => `${id} in term ${term}, ${host.id} holds a lease`);
   }
 
   // — Members —
@@ -203,8 +217,8 @@ class RaftSimulation {
         return;
       case 'slow-link':
         for (const other of others(fault.others)) {
-          network.slowDown(other.id, host.id, until, fault.delayMs);
-          network.slowDown(host.id, other.id, until, fault.delayMs);
+          if (fault.way !== 'out') network.slowDown(other.id, host.id, until, fault.delayMs);
+          if (fault.way !== 'in') network.slowDown(host.id, other.id, until, fault.delayMs);
         }
         return;
       case 'slow-disk':
@@ -267,14 +281,14 @@ class RaftSimulation {
     const roles = ['voter', 'learner', 'spare'] as const;
     const at = (n: number, of: number): number => Math.floor((dice[n] ?? 0) * of);
     const members: { id: number; role: 'voter' | 'learner' | 'spare' | 'removed' }[] = [];
-    for (let n = 0; n <= at(0, 2); n++) {
+    for (let n = 0; n <= at(0, 3); n++) {
       const role = roles[at(1 + n, 3)] as 'voter';
-      if (known.length < 5 && this.nextMember < 14 && at(3 + n, 2) === 0) {
+      if (known.length + members.length < 6 && this.nextMember < 14 && at(4 + n, 2) === 0) {
         const host = this.add(this.nextMember++, noConfiguration);
         members.push({ id: host.id, role });
       } else {
-        const id = known[at(3 + n, known.length)] as number;
-        members.push({ id, role: known.length > 3 && at(5 + n, 3) === 0 ? 'removed' : role });
+        const id = known[at(4 + n, known.length)] as number;
+        members.push({ id, role: known.length > 3 && at(7 + n, 3) === 0 ? 'removed' : role });
       }
     }
     this.counts.changes += Number(leader.change({ members, joint }));
@@ -365,7 +379,9 @@ class RaftSimulation {
     if (!leader) throw new Violation('there is a leader in the end');
     for (const id of membersOf(leader.machine.configuration)) {
       const { machine } = this.hosts.get(id) as RaftHost;
-      require(machine.digest === leader.machine.digest, 'all members are equal in the end', () => `${id} and ${leader.id} at ${machine.index}`);
+      const equal =
+        machine.digest === leader.machine.digest && JSON.stringify(machine.configuration) === JSON.stringify(leader.machine.configuration);
+      require(equal, 'all members are equal in the end', () => `${id} and ${leader.id} at ${machine.index}`);
       for (let key = 0; key < this.plan.keys; key++) {
         const value = registerOf(machine, key);
         this.history.push({ key, action: { kind: 'read', value }, calledMs: world.nowMs, returnedMs: world.nowMs });

@@ -34,6 +34,9 @@ export async function shrink(plan: Plan, run: (plan: Plan) => Outcome | Promise<
   await fails({ ...best, network: { ...best.network, jitterMs: 0.2 } });
   const simpler: Partial<Plan>[] = [
     { driftPercent: 0 },
+    { rareCrash: 0 },
+    { hastyElections: false },
+    { installMs: 0 },
     { leases: false },
     { asyncDisk: false },
     { applyMs: 0 },

@@ -46,14 +46,14 @@ export function outcomeOf(state: ToyState, request: ToyRequest): ToyResult {
   return { done: request.expected === undefined || request.expected === found, found };
 }
 
-export function applyEntry(state: ToyState, entry: Entry): ToyState {
+export function applyEntry(state: ToyState, entry: Entry, repeats = false): ToyState {
   const digest = digestOf(state.digest, entry);
   const next = { ...state, index: entry.index, term: entry.term, digest };
   if (entry.type === 'configuration') return { ...next, configuration: entry.configuration as Configuration };
   if (entry.type === 'noop') return next;
   const request = decodeRequest(entry.data);
   // One that was repeated, or came late after the client had given it up and gone on.
-  if (request.number <= (state.last[request.client]?.number ?? 0)) return next;
+  if (!repeats && request.number <= (state.last[request.client]?.number ?? 0)) return next;
   const result = outcomeOf(state, request);
   return {
     ...next,

@@ -81,12 +81,19 @@ function installPackages() {
     cwd: root,
     stdio: ['ignore', 'ignore', 'pipe'],
   });
-  if (done.status !== 0) stop(`npm could not install the packages: ${done.stderr.toString().trim().split('\n').slice(-1)[0]}`);
+  if (done.status !== 0) stop(`npm could not install the packages: ${firstError(done.stderr.toString())}`);
   writeFileSync(stamp, lock);
   const link = inRepository('node_modules/.bin/muster');
   rmSync(link, { force: true });
   symlinkSync('../../bin/muster', link);
 }
+
+/** npm's first line that says what is wrong; its last names a log file. */
+const firstError = (text) =>
+  text
+    .split('\n')
+    .find((line) => /^npm error (?!code|A complete log)/.test(line))
+    ?.slice('npm error '.length) ?? text.trim();
 
 const sources = ['apps', 'libs', 'package-lock.json', 'tsconfig.json', 'tsconfig.build.json', 'package.json'];
 

@@ -98,6 +98,11 @@ export function isTrue(value: string | undefined, fallback = false): boolean {
   return booleans.get((value ?? '').toLowerCase()) ?? fallback;
 }
 
+/** A config as it is kept: '' unsets. */
+export function withoutUnset(config: Record<string, string>): Record<string, string> {
+  return Object.fromEntries(Object.entries(config).filter(([, value]) => value !== ''));
+}
+
 function checkValue(key: string, value: string, definition: KeyDefinition): void {
   if (value === '') return;
   switch (definition.type) {

@@ -1,4 +1,5 @@
 import { apiUrl, checkEtag } from '#api-contract';
+import { withoutUnset } from '#config-keys';
 import { fault } from '#kit';
 import { type CommandContext, defineCommand } from '#replica/state';
 import { checkMemberConfig, checkMemberName, givenRoles, isDatabaseRole, raftRole, type RaftRole } from '../model/index.js';
@@ -73,7 +74,7 @@ export const updateMember = defineCommand<{ name: string; put: MemberPut; ifMatc
       put.description,
       put.failureDomain || 'default',
       JSON.stringify(put.roles.filter((role) => !isDatabaseRole(role))),
-      JSON.stringify(Object.fromEntries(Object.entries(put.config).filter(([, value]) => value !== ''))),
+      JSON.stringify(withoutUnset(put.config)),
       current.id,
     );
     ctx.sql.run('DELETE FROM cluster_group_members WHERE member_id = ?', current.id);

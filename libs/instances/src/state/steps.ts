@@ -1,4 +1,5 @@
 import { apiUrl, type ConfigMap, type DevicesMap, type InstanceType } from '#api-contract';
+import { withoutUnset } from '#config-keys';
 import { fault } from '#kit';
 import { devicesUse } from '#profiles/model';
 import type { ProfileRecord } from '#profiles/state';
@@ -14,14 +15,12 @@ const entityMaxBytes = 256 * 1024;
 
 /** JSON of an instance's config and devices, for its row. @throws Fault tooLarge */
 export function asJson(config: ConfigMap, devices: DevicesMap): { config: string; devices: string } {
-  const json = { config: JSON.stringify(withoutEmpty(config)), devices: JSON.stringify(devices) };
+  const json = { config: JSON.stringify(withoutUnset(config)), devices: JSON.stringify(devices) };
   if (Buffer.byteLength(json.config) + Buffer.byteLength(json.devices) > entityMaxBytes) {
     throw fault.tooLarge("The instance's config and devices are larger than 256 KiB");
   }
   return json;
 }
-
-const withoutEmpty = (config: ConfigMap): ConfigMap => Object.fromEntries(Object.entries(config).filter(([, value]) => value !== ''));
 
 export const instanceUrl = (project: string, name: string): string => apiUrl(['instances', name], project);
 

@@ -1,4 +1,5 @@
 import { apiUrl, checkEtag, defaultProject, type DevicesMap, type ProfilePut } from '#api-contract';
+import { withoutUnset } from '#config-keys';
 import { fault } from '#kit';
 import { effectiveProject, isUsed, onFeature, renameTarget, setReferences, targetOf } from '#projects/state';
 import { defineCommand, type CommandContext } from '#replica/state';
@@ -32,7 +33,7 @@ export const updateProfile = defineCommand<{ project: string; name: string; put:
     ctx.sql.run(
       'UPDATE profiles SET description = ?, config = ?, devices = ? WHERE id = ?',
       description,
-      JSON.stringify(config),
+      JSON.stringify(withoutUnset(config)),
       JSON.stringify(devices),
       current.id,
     );
@@ -74,7 +75,7 @@ onFeature('features.profiles', {
 
 async function insertProfile(ctx: CommandContext, project: string, name: string, { description, config, devices }: ProfilePut): Promise<void> {
   const id = ctx.nextId('profiles');
-  await ctx.em.insert(ProfileRow, { id, project, name, description, config, devices });
+  await ctx.em.insert(ProfileRow, { id, project, name, description, config: withoutUnset(config), devices });
   refer(ctx, id, project, name, devices);
 }
 

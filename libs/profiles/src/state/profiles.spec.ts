@@ -46,6 +46,13 @@ describe('profiles', () => {
     expect(usedBy(replica.reader, targetOf('pool', 'local'))).toEqual([]);
   });
 
+  it('drops keys whose value is empty, as clients unset them', async () => {
+    await submit(createProfile, { project: 'default', name: 'web', ...empty, config: { 'user.a': '', 'user.b': 'x' } }, as);
+    expect(profile(replica.reader, 'default', 'web').config).toEqual({ 'user.b': 'x' });
+    await submit(updateProfile, { project: 'default', name: 'web', put: { ...empty, config: { 'user.b': '' } } }, as);
+    expect(profile(replica.reader, 'default', 'web').config).toEqual({});
+  });
+
   it('says what a dry-run would do and does nothing', async () => {
     const { would } = await replica.dryRun(createProfile, { project: 'default', name: 'web', ...empty }, as);
     expect(would.find(({ entity }) => entity === 'profiles')).toMatchObject({ action: 'create', after: { name: 'web' } });

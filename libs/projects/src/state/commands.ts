@@ -1,5 +1,5 @@
 import { apiUrl, checkEtag, defaultProject, type ProjectPut } from '#api-contract';
-import { isTrue } from '#config-keys';
+import { isTrue, withoutUnset } from '#config-keys';
 import { fault } from '#kit';
 import { defineCommand, type CommandContext } from '#replica/state';
 import { checkProjectName, featureNames, features, projectKeys } from '../model/index.js';
@@ -19,7 +19,7 @@ export const createProject = defineCommand<ProjectPut & { name: string }>({
     if (findProject(ctx.sql, name)) {
       throw fault.conflict(`Failed creating project "${name}": Failed adding database record: This "projects" entry already exists`);
     }
-    await ctx.em.insert(ProjectRow, { id: ctx.nextId('projects'), name, description, config });
+    await ctx.em.insert(ProjectRow, { id: ctx.nextId('projects'), name, description, config: withoutUnset(config) });
     for (const feature of featureNames) if (isTrue(config[feature])) await switchFeature(ctx, name, feature, true);
     emit(ctx, 'project-created', name);
   },
@@ -33,7 +33,7 @@ export const updateProject = defineCommand<{ name: string; put: ProjectPut; ifMa
     projectKeys.validate(put.config);
     const switched = featureNames.filter((feature) => (current.config[feature] ?? '') !== (put.config[feature] ?? ''));
     if (switched.length > 0) checkFeatureChange(ctx, current, switched);
-    await ctx.em.update(ProjectRow, { id: current.id }, { description: put.description, config: put.config });
+    await ctx.em.update(ProjectRow, { id: current.id }, { description: put.description, config: withoutUnset(put.config) });
     for (const feature of switched) {
       const on = isTrue(put.config[feature]);
       if (on !== isTrue(current.config[feature])) await switchFeature(ctx, name, feature, on);

@@ -37,15 +37,7 @@ export class ServerController {
 
   @Route('GET', '/1.0', { access: 'guest' })
   async read(request: ApiRequest): Promise<Reply> {
-    const untrusted = {
-      api_extensions: extensions,
-      api_status: 'stable',
-      api_version: '1.0',
-      auth: 'untrusted',
-      public: false,
-      auth_methods: ['tls'],
-    };
-    if (!request.caller.trusted) return reply.sync(untrusted);
+    if (!request.caller.trusted) return reply.sync(untrusted(serverConfig(this.replica.reader)));
     const agent = this.members.calls(ServerAgentService);
     const [{ config: member }, { environment, addresses }] = await Promise.all([
       agent.config({}, callContext(request)),
@@ -57,7 +49,7 @@ export class ServerController {
     return reply.sync(
       {
         config,
-        ...untrusted,
+        ...untrusted(global),
         auth: 'trusted',
         environment: {
           addresses: listenAddresses(member['core.https_address'] ?? '', addresses),
@@ -124,6 +116,17 @@ export class ServerController {
     return reply.empty();
   }
 }
+
+/** What everybody is told. */
+const untrusted = (config: Config): Record<string, unknown> => ({
+  api_extensions: extensions,
+  api_status: 'stable',
+  api_version: '1.0',
+  auth: 'untrusted',
+  public: false,
+  // RBAC brings Candid with it.
+  auth_methods: config['candid.api.url'] || config['rbac.api.url'] ? ['tls', 'candid'] : ['tls'],
+});
 
 function configOf(request: ApiRequest): unknown {
   const { body } = request;

@@ -154,6 +154,16 @@ describe('GET /1.0', () => {
     await configured({}, 'PUT');
   });
 
+  it('names the ways to log in: TLS, and Candid where it is configured', async () => {
+    const methods = async (): Promise<unknown> =>
+      ((await call('GET', '/1.0', { as: 'guest' })).body.metadata as { auth_methods: string[] }).auth_methods;
+    await configured({ 'core.https_address': '127.0.0.1:0' });
+    expect(await methods()).toEqual(['tls']);
+    await configured({ 'candid.api.url': 'https://candid.example' });
+    expect(await methods()).toEqual(['tls', 'candid']);
+    await configured({}, 'PUT');
+  });
+
   it('has LXD’s fields, from this machine', async () => {
     const { metadata } = (await call('GET', '/1.0?project=p')).body as { metadata: { environment: Record<string, unknown> } };
     expect(Object.keys(metadata)).toEqual(['config', 'api_extensions', 'api_status', 'api_version', 'auth', 'public', 'auth_methods', 'environment']);

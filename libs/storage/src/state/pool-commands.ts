@@ -1,4 +1,5 @@
 import { apiUrl, checkEtag } from '#api-contract';
+import { withoutUnset } from '#config-keys';
 import { fault } from '#kit';
 import { defineCommand, type CommandContext } from '#replica/state';
 import { checkPoolConfig, checkPoolName, memberPoolKeys, splitPoolConfig } from '../model/index.js';
@@ -14,7 +15,7 @@ export const definePool = defineCommand<{ name: string; driver: string; descript
     checkPoolConfig(driver, config);
     if (findPool(ctx.sql, name)) throw fault.conflict('The storage pool already exists: The record already exists');
     const id = ctx.nextId('storage_pools');
-    const { global, member } = splitPoolConfig(withoutEmpty(config));
+    const { global, member } = splitPoolConfig(withoutUnset(config));
     await ctx.em.insert(StoragePoolRow, { id, name, driver, description, config: global, state: 'pending' });
     await ctx.em.insert(StoragePoolMemberRow, { poolId: id, memberId, config: member, state: 'pending' });
   },
@@ -42,7 +43,7 @@ export const updatePool = defineCommand<{
   async run(ctx, { name, put, memberId, ifMatch }) {
     const record = pool(ctx.sql, name);
     checkPoolChange(record, memberId, put.config, ifMatch);
-    const { global, member } = splitPoolConfig(withoutEmpty(put.config));
+    const { global, member } = splitPoolConfig(withoutUnset(put.config));
     await ctx.em.update(StoragePoolRow, { id: record.id }, { description: put.description, config: global });
     await ctx.em.update(StoragePoolMemberRow, { poolId: record.id, memberId }, { config: member });
     emit(ctx, 'storage-pool-updated', name);
@@ -90,9 +91,6 @@ export const forgetPool = defineCommand<{ name: string }>({
     if (record.state === 'removing') emit(ctx, 'storage-pool-deleted', name);
   },
 });
-
-const withoutEmpty = (config: Record<string, string>): Record<string, string> =>
-  Object.fromEntries(Object.entries(config).filter(([, value]) => value !== ''));
 
 function emit(ctx: CommandContext, action: string, name: string): void {
   ctx.emit({ action, source: apiUrl(['storage-pools', name]), project: 'default' });

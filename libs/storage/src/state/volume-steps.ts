@@ -1,3 +1,4 @@
+import { withoutUnset } from '#config-keys';
 import { assert, fault } from '#kit';
 import { renameTarget, setReferences, targetOf } from '#projects/state';
 import type { CommandContext, Reader } from '#replica/state';
@@ -130,7 +131,7 @@ export function updateVolume(
 ): VolumeRecord {
   const before = volume(ctx.sql, ref, memberId);
   checkVolumeConfig(pool(ctx.sql, ref.pool).driver, put.config, before.type, before.contentType);
-  const config = Object.fromEntries(Object.entries(put.config).filter(([, value]) => value !== ''));
+  const config = withoutUnset(put.config);
   ctx.sql.run('UPDATE storage_volumes SET description = ?, config = ? WHERE id = ?', put.description, JSON.stringify(config), before.id);
   const after = { ...before, description: put.description, config };
   tell(ctx, { before, after });

@@ -54,6 +54,23 @@ describe('RootDir', () => {
     await expect(root.readFile('etc/passwd', 3)).rejects.toMatchObject({ kind: 'tooLarge' });
   });
 
+  it('renames over what is there only where that is wanted', async () => {
+    writeFileSync(host('new'), 'new');
+    expect(() => root.rename('new', 'etc/passwd', { replace: false })).toThrow(Fault);
+    expect(await read('etc/passwd')).toBe('inside');
+    root.rename('new', 'etc/passwd');
+    expect(await read('etc/passwd')).toBe('new');
+  });
+
+  it('gives a file a second name, and a link nobody else’s', async () => {
+    root.link('etc/passwd', 'second');
+    expect(statSync(host('second')).ino).toBe(statSync(host('etc/passwd')).ino);
+    expect(() => root.link('etc/passwd', 'second')).toThrow('already exists');
+    symlinkSync(join(folder, 'outside', 'secret'), host('out'));
+    root.link('out', 'etc/out');
+    await expect(read('etc/out')).rejects.toMatchObject({ kind: 'notFound' });
+  });
+
   it('makes files with owner and mode as asked', () => {
     const before = process.umask(0o077);
     try {

@@ -23,6 +23,7 @@ import { mayEnterDefault, O_CLOEXEC, O_PATH, openat2, RESOLVE_NO_XDEV, resolveIn
 const { O_CREAT, O_EXCL, O_RDONLY, O_RDWR, O_WRONLY, O_APPEND, O_NOFOLLOW, O_NONBLOCK, O_NOCTTY, O_DIRECTORY, S_IFCHR, S_IFBLK } = constants;
 const AT_EMPTY_PATH = 0x1000;
 const AT_REMOVEDIR = 0x200;
+const RENAME_NOREPLACE = 1;
 const sliceMs = 10;
 const chunkBytes = 64 * 1024;
 const readChunk = promisify(read) as unknown as (fd: number, buffer: Buffer) => Promise<{ bytesRead: number; buffer: Buffer }>;
@@ -281,10 +282,23 @@ export class RootDir implements Disposable {
     }
   }
 
-  /** Both paths below this root; an existing target is replaced, as rename(2) does. */
-  rename(from: string, to: string): void {
+  /** Both paths below this root; an existing target is replaced, as rename(2) does, or is a conflict with `replace: false`. */
+  rename(from: string, to: string, { replace = true }: { replace?: boolean } = {}): void {
     this.#inParent(from, (fromParent, fromName) =>
-      this.#inParent(to, (toParent, toName) => check(libc.renameat2(fromParent, fromName, toParent, toName, 0), 'rename', from)),
+      this.#inParent(to, (toParent, toName) =>
+        creating(toParent, undefined, () =>
+          check(libc.renameat2(fromParent, fromName, toParent, toName, replace ? 0 : RENAME_NOREPLACE), 'rename', from),
+        ),
+      ),
+    );
+  }
+
+  /** A second name for a file; a symlink is not followed. */
+  link(from: string, to: string): void {
+    this.#with(from, false, (fd) =>
+      this.#inParent(to, (parent, name) =>
+        creating(parent, undefined, () => check(libc.linkat(fd, cString(''), parent, name, AT_EMPTY_PATH), 'link', to)),
+      ),
     );
   }
 

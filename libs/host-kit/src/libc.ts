@@ -78,6 +78,9 @@ export const libc = {
   ),
   unlinkat: declare<(dir: number, path: Memory, flags: number) => number>('int unlinkat(int dir, const void *path, int flags)'),
   symlinkat: declare<(target: string, dir: number, path: string) => number>('int symlinkat(const char *target, int dir, const char *path)'),
+  linkat: declare<(fromDir: number, from: Memory, toDir: number, to: string, flags: number) => number>(
+    'int linkat(int fromDir, const void *from, int toDir, const char *to, int flags)',
+  ),
   readlinkat: declare<(dir: number, path: string, out: Memory, size: number) => number>(
     'long readlinkat(int dir, const char *path, void *out, size_t size)',
   ),

@@ -65,7 +65,10 @@ export class Keys {
   }
 
   /** Keys whose value differs between two configs, with what the change needs. */
-  changes(before: Record<string, string>, after: Record<string, string>): { key: string; before: string; after: string; definition?: KeyDefinition }[] {
+  changes(
+    before: Record<string, string>,
+    after: Record<string, string>,
+  ): { key: string; before: string; after: string; definition?: KeyDefinition }[] {
     const keys = new Set([...Object.keys(before), ...Object.keys(after)]);
     return [...keys]
       .filter((key) => (before[key] ?? '') !== (after[key] ?? ''))
@@ -103,6 +106,11 @@ export function withoutUnset(config: Record<string, string>): Record<string, str
   return Object.fromEntries(Object.entries(config).filter(([, value]) => value !== ''));
 }
 
+/** The same for devices: their keys are unset so, they themselves stay. */
+export function devicesWithoutUnset(devices: Record<string, Record<string, string>>): Record<string, Record<string, string>> {
+  return Object.fromEntries(Object.entries(devices).map(([name, device]) => [name, withoutUnset(device)]));
+}
+
 function checkValue(key: string, value: string, definition: KeyDefinition): void {
   if (value === '') return;
   switch (definition.type) {
@@ -116,7 +124,8 @@ function checkValue(key: string, value: string, definition: KeyDefinition): void
       if (!/^\d+ ?(B|[kKMGTPE]B|[KMGTPE]iB)?$/.test(value)) throw fault.invalid(`Invalid value for a size "${value}"`);
       break;
     case 'set':
-      if (!definition.values?.includes(value)) throw fault.invalid(`Invalid value "${value}" for key "${key}" (not one of ${definition.values?.join(', ')})`);
+      if (!definition.values?.includes(value))
+        throw fault.invalid(`Invalid value "${value}" for key "${key}" (not one of ${definition.values?.join(', ')})`);
       break;
     case 'string':
     case 'time':

@@ -1,5 +1,5 @@
 import { apiUrl, type ConfigMap, type DevicesMap, type InstanceType } from '#api-contract';
-import { withoutUnset } from '#config-keys';
+import { devicesWithoutUnset, withoutUnset } from '#config-keys';
 import { fault } from '#kit';
 import { devicesUse } from '#profiles/model';
 import type { ProfileRecord } from '#profiles/state';
@@ -15,7 +15,7 @@ const entityMaxBytes = 256 * 1024;
 
 /** JSON of an instance's config and devices, for its row. @throws Fault tooLarge */
 export function asJson(config: ConfigMap, devices: DevicesMap): { config: string; devices: string } {
-  const json = { config: JSON.stringify(withoutUnset(config)), devices: JSON.stringify(devices) };
+  const json = { config: JSON.stringify(withoutUnset(config)), devices: JSON.stringify(devicesWithoutUnset(devices)) };
   if (Buffer.byteLength(json.config) + Buffer.byteLength(json.devices) > entityMaxBytes) {
     throw fault.tooLarge("The instance's config and devices are larger than 256 KiB");
   }

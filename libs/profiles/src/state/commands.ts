@@ -1,5 +1,5 @@
 import { apiUrl, checkEtag, defaultProject, type DevicesMap, type ProfilePut } from '#api-contract';
-import { withoutUnset } from '#config-keys';
+import { devicesWithoutUnset, withoutUnset } from '#config-keys';
 import { fault } from '#kit';
 import { effectiveProject, isUsed, onFeature, renameTarget, setReferences, targetOf } from '#projects/state';
 import { defineCommand, type CommandContext } from '#replica/state';
@@ -34,7 +34,7 @@ export const updateProfile = defineCommand<{ project: string; name: string; put:
       'UPDATE profiles SET description = ?, config = ?, devices = ? WHERE id = ?',
       description,
       JSON.stringify(withoutUnset(config)),
-      JSON.stringify(devices),
+      JSON.stringify(devicesWithoutUnset(devices)),
       current.id,
     );
     refer(ctx, current.id, project, name, devices);
@@ -75,7 +75,7 @@ onFeature('features.profiles', {
 
 async function insertProfile(ctx: CommandContext, project: string, name: string, { description, config, devices }: ProfilePut): Promise<void> {
   const id = ctx.nextId('profiles');
-  await ctx.em.insert(ProfileRow, { id, project, name, description, config: withoutUnset(config), devices });
+  await ctx.em.insert(ProfileRow, { id, project, name, description, config: withoutUnset(config), devices: devicesWithoutUnset(devices) });
   refer(ctx, id, project, name, devices);
 }
 

@@ -49,8 +49,10 @@ describe('profiles', () => {
   it('drops keys whose value is empty, as clients unset them', async () => {
     await submit(createProfile, { project: 'default', name: 'web', ...empty, config: { 'user.a': '', 'user.b': 'x' } }, as);
     expect(profile(replica.reader, 'default', 'web').config).toEqual({ 'user.b': 'x' });
-    await submit(updateProfile, { project: 'default', name: 'web', put: { ...empty, config: { 'user.b': '' } } }, as);
-    expect(profile(replica.reader, 'default', 'web').config).toEqual({});
+    const put = { ...empty, config: { 'user.b': '' }, devices: { eth0: { type: 'nic', mtu: '' } } };
+    await submit(updateProfile, { project: 'default', name: 'web', put }, as);
+    expect(profile(replica.reader, 'default', 'web')).toMatchObject({ config: {}, devices: { eth0: { type: 'nic' } } });
+    expect(profile(replica.reader, 'default', 'web').devices.eth0).not.toHaveProperty('mtu');
   });
 
   it('says what a dry-run would do and does nothing', async () => {

@@ -28,7 +28,7 @@ interface Memory {
   /** No vote before that, but for terms up to this one. */
   promisedMs: number;
   promisedTerm: number;
-  /** When something of that leader and term came last. */
+  /** When that round of that leader and term came first. */
   readonly heard: Map<string, number>;
   role: string;
   /** Leader: end of its log when last seen. */
@@ -81,7 +81,10 @@ export class Observer {
 
   /** The member is about to be told this. */
   given(member: Observed, message: Message): void {
-    if (message.type === 'append' || message.type === 'heartbeat') this.memory(member).heard.set(`${message.from} ${message.term}`, member.clockMs);
+    if (message.type !== 'append' && message.type !== 'heartbeat') return;
+    const { heard } = this.memory(member);
+    const round = `${message.from} ${message.term} ${message.round}`;
+    if (!heard.has(round)) heard.set(round, member.clockMs);
   }
 
   /** The member says this. */
@@ -139,6 +142,7 @@ export class Observer {
 
   /** The member applies this on top of `before`. */
   applied(member: Observed, entry: Entry, before: Position, term: number): void {
+    if (member.forgetful) return;
     require(entry.index === before.index + 1, 'entries are applied in order', () => `${member.id} applies ${entry.index} after ${before.index}`);
     require(entry.index <= member.durableIndex && member.termAt(entry.index) === entry.term, 'what is applied is in the own durable log', () =>
       `${member.id} applies ${entry.index}, has ${member.durableIndex}`);
@@ -196,7 +200,10 @@ export class Observer {
 
   private promise(memory: Memory, message: Message & { readonly round: number }): void {
     if (message.round === 0) return;
-    memory.promisedMs = Math.max(memory.promisedMs, (memory.heard.get(`${message.to} ${message.term}`) ?? -Infinity) + this.promiseMs);
+    memory.promisedMs = Math.max(
+      memory.promisedMs,
+      (memory.heard.get(`${message.to} ${message.term} ${message.round}`) ?? -Infinity) + this.promiseMs,
+    );
     memory.promisedTerm = Math.max(memory.promisedTerm, message.term);
   }
 

@@ -120,7 +120,12 @@ async function demo({ name, api, directory }) {
     await api.change('POST', '/1.0/instances', { name: container, source: { type: 'image', alias: 'busybox' } });
   }
   const { status } = await api.get(`/1.0/instances/${container}`);
-  if (status !== 'Running') await api.change('PUT', `/1.0/instances/${container}/state`, { action: 'start', timeout: 30 });
+  // After a restart the server may be starting it already: then that is what to wait for.
+  if (status !== 'Running') await api.change('PUT', `/1.0/instances/${container}/state`, { action: 'start', timeout: 30 }).catch(() => undefined);
+  for (const end = Date.now() + 30_000; ; await sleep(50)) {
+    if ((await api.get(`/1.0/instances/${container}`)).status === 'Running') return;
+    if (Date.now() > end) stop(`the container ${container} does not start; see ${directory}/logs/${container}.`);
+  }
 }
 
 async function show() {

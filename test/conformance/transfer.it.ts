@@ -62,7 +62,10 @@ describe('lxc copy', () => {
     expect((await instance('c2')).expanded_devices['root']!['pool']).toBe('fast');
     expect(await snapshotsOf('c2')).toEqual(['snap0', 'snap1']);
     await server.ok(['start', 'c2']);
-    for (const [target, pool] of [['c3', 'fast'], ['c4', 'other']] as const) {
+    for (const [target, pool] of [
+      ['c3', 'fast'],
+      ['c4', 'other'],
+    ] as const) {
       await server.ok(['copy', 'c2', target, '-s', pool]);
       await server.ok(['start', target]);
       expect(await server.ok(['exec', target, '--', 'cat', '/root/mark'])).toBe('three');
@@ -262,7 +265,10 @@ describe('lxc publish', () => {
     covers('image_compression_algorithm');
     await server.ok(['publish', 'c1', '--alias', 'mine', '--compression', 'zstd', 'os=mine', '--public']);
     await server.ok(['publish', 'c1/snap0', '--alias', 'past']);
-    for (const [alias, text] of [['mine', 'three'], ['past', 'one']] as const) {
+    for (const [alias, text] of [
+      ['mine', 'three'],
+      ['past', 'one'],
+    ] as const) {
       await server.ok(['launch', alias, 'born']);
       expect(await server.ok(['exec', 'born', '--', 'cat', '/root/mark'])).toBe(text);
       await server.ok(['delete', '-f', 'born']);

@@ -29,7 +29,7 @@ const wings: Provider[] = [
     provide: MemberOperations,
     inject: [HOST, HUB],
     useFactory: ({ local, clock, log, server }: HostContext, events: EventHub) =>
-      new MemberOperations({ local, events, clock, log, memberId: server.memberId, location: () => server.memberName() }),
+      new MemberOperations({ local, events, clock, log, memberId: () => server.memberId, location: () => server.memberName() }),
   },
   { provide: NetworksAgent, inject: [HOST], useFactory: (context: HostContext) => new NetworksAgent(context) },
   {
@@ -64,13 +64,21 @@ const wings: Provider[] = [
   {
     provide: TransferAgent,
     inject: [HOST, MemberOperations, StorageAgent, InstancesAgent],
-    useFactory: (context: HostContext, operations: MemberOperations, { storage }: StorageAgent, instances: InstancesAgent) =>
-      new TransferAgent({ context, operations, storage, instances, setting: (key, project) => settingOf(context.replica.reader, key, project) }),
+    useFactory: (context: HostContext, operations: MemberOperations, storage: StorageAgent, instances: InstancesAgent) =>
+      new TransferAgent({
+        context,
+        operations,
+        storage: storage.storage,
+        instances,
+        followVolumes: (listener) => storage.follow(listener),
+        setting: (key, project) => settingOf(context.replica.reader, key, project),
+      }),
   },
   {
     provide: ServerHost,
-    inject: [HOST],
-    useFactory: (context: HostContext) => new ServerHost(context, { environment: [storageEnvironment(context.members, context.replica.reader)] }),
+    inject: [HOST, InstancesAgent],
+    useFactory: (context: HostContext, instances: InstancesAgent) =>
+      new ServerHost(context, { environment: [storageEnvironment(context.members, context.replica.reader)], metrics: [instances.metrics()] }),
   },
 ];
 

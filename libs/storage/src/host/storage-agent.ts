@@ -33,6 +33,7 @@ export class StorageAgent {
   readonly #custom: CustomVolumes;
   /** Custom volumes with a snapshot under way, so that names given by us differ. */
   readonly #namesTaken = new Set<string>();
+  readonly #followers: (() => Promise<void>)[] = [];
   #expiry?: NodeJS.Timeout;
 
   constructor({ context, operations, warnings }: StorageAgentOptions) {
@@ -55,10 +56,24 @@ export class StorageAgent {
     this.#expiry.unref();
   }
 
+  /** Makes a pool of the cluster on this member, which came later. `own`: its member-specific keys here. */
+  joinPool(name: string, own: Record<string, string>, call: CallContext): Promise<void> {
+    return this.#lifecycle.join(name, own, call);
+  }
+
   /** `unmount` only when nothing runs on the pools any more. */
   async stop(options: { unmount: boolean }): Promise<void> {
     clearInterval(this.#expiry);
     await this.#pools.stop(options);
+  }
+
+  /** For who keeps something beside custom volumes: told, and waited for, before a rename or a removal is answered. */
+  follow(listener: () => Promise<void>): void {
+    this.#followers.push(listener);
+  }
+
+  async #told(): Promise<void> {
+    for (const listener of this.#followers) await listener();
   }
 
   #calls(): Calls<typeof StorageAgentService> {
@@ -96,6 +111,7 @@ export class StorageAgent {
         this.#operation('Moving storage volume', requestProject, {}, call, () => this.#custom.move(refOf(volume), refOf(target), call)),
       renameVolume: async ({ volume, newName }, call) => {
         await this.#custom.rename(refOf(volume), newName, call);
+        await this.#told();
         return {};
       },
       changeVolume: async ({ volume, description, config, hasConfig, restore, ifMatch }, call) => {
@@ -107,6 +123,7 @@ export class StorageAgent {
         const ref = refOf(volume);
         if (ref.type === 'image') await this.#local.removeImage(ref.name, call, ref.pool);
         else await this.#custom.remove(ref, call);
+        await this.#told();
         return {};
       },
       volumeState: async (volume) => ({ document: { usage: await this.#usage(refOf(volume)) } }),

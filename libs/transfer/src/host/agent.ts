@@ -42,6 +42,8 @@ export interface TransferAgentOptions {
   operations: Operations;
   storage: StorageHost;
   instances: InstancesAgent;
+  /** Custom volumes were renamed or removed on request. */
+  followVolumes: (listener: () => Promise<void>) => void;
   /** Keys of the server and of projects as they are now: backups.compression_algorithm. */
   setting: (key: string, project: string) => string;
 }
@@ -83,6 +85,7 @@ export class TransferAgent {
     await recoverTransfers(context, storage, this.#intents);
     await this.#backups.settle(internal);
     context.members.serve(TransferAgentService, this.#calls());
+    this.#options.followVolumes(() => this.#follow());
     this.#watching = context.replica.watch(({ commands, touched }) => {
       const actions = commands.flatMap(({ lifecycle }) => lifecycle.map(({ action }) => action));
       if (touched === 'everything' || actions.some((action) => /^(instance|storage-volume)-(renamed|deleted)$/.test(action))) void this.#follow();

@@ -101,10 +101,11 @@ export class BackupFiles {
     }
   }
 
-  /** Files whose backup is not in `rows` go; the rows whose file is missing are answered. */
-  async sweep(rows: readonly PlacedBackup[]): Promise<PlacedBackup[]> {
-    const wanted = new Set(rows.map(({ kind, id }) => `${kind}-${id}`));
+  /** Files without a row go; the rows whose file is missing are answered. A file has its row first, so the files are read first. */
+  async sweep(readRows: () => readonly PlacedBackup[]): Promise<PlacedBackup[]> {
     const names = await readdir(this.#data);
+    const rows = readRows();
+    const wanted = new Set(rows.map(({ kind, id }) => `${kind}-${id}`));
     for (const name of names) {
       if (/^(instance|volume)-\d+$/.test(name) && !wanted.has(name)) await rm(join(this.#data, name), { force: true });
     }

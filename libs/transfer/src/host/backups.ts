@@ -104,8 +104,7 @@ export class Backups {
   /** What a crash left, and what became of backups while nobody looked: their owners went, or their time is over. */
   async settle(call: CallContext): Promise<void> {
     await this.files.start();
-    const rows = state.backupsOn(this.#reader, this.context.server.memberId);
-    for (const { kind, id, name } of await this.files.sweep(rows)) {
+    for (const { kind, id, name } of await this.files.sweep(this.#rows)) {
       this.context.log.warn({ backup: name, kind }, 'removing a backup that was not finished');
       await this.#submit(state.deleteBackup, { kind, id, quiet: true }, call);
     }
@@ -114,9 +113,8 @@ export class Backups {
 
   /** Rows have changed by what happened to their owners: files and links follow. */
   async follow(): Promise<void> {
-    const rows = state.backupsOn(this.#reader, this.context.server.memberId);
     await this.relink();
-    await this.files.sweep(rows);
+    await this.files.sweep(this.#rows);
   }
 
   async expire(call: CallContext): Promise<void> {
@@ -128,8 +126,10 @@ export class Backups {
   }
 
   relink(): Promise<void> {
-    return this.files.link(() => state.backupsOn(this.#reader, this.context.server.memberId));
+    return this.files.link(this.#rows);
   }
+
+  readonly #rows = (): state.PlacedBackup[] => state.backupsOn(this.#reader, this.context.server.memberId);
 
   /** What goes into the archive, in order, all of it mounted where the container's owners are seen. */
   async #parts(

@@ -1,6 +1,7 @@
 export * from './cgroup.js';
 export * from './cgroup-layout.js';
 export * from './cgroup-limits.js';
+export { cgroupStatistics, type CgroupStatistics } from './cgroup-statistics.js';
 export * from './firewall.js';
 export * from './host-ids.js';
 export * from './idmap.js';

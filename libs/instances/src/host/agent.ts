@@ -14,6 +14,7 @@ import { fault, Fault } from '#kit';
 import { findImage } from '#images/state';
 import { project as projectOf, effectiveProject } from '#projects/state';
 import { profilesNamed } from '#profiles/state';
+import type { MetricsSource } from '#server/host';
 import type { VolumeSource } from '#storage/host';
 import { actionDescriptions, isAction, isRunning, type Action } from '../model/index.js';
 import { expand } from '#profiles/model';
@@ -27,6 +28,7 @@ import { InstanceIntents } from './intents.js';
 import { InstanceStates } from './instance-state.js';
 import { InstanceLifecycle } from './lifecycle.js';
 import { InstanceLogs } from './logs.js';
+import { instanceMetrics } from './metrics.js';
 import { InstanceMetadata } from './metadata.js';
 import { OwnedDevices } from './owned-devices.js';
 import type { InstanceHostPorts } from './ports.js';
@@ -82,6 +84,11 @@ export class InstancesAgent {
     this.#logs = new InstanceLogs(this.tools, this.power);
     this.#cpus = new CpuBalance(this.tools);
     this.power.changed = () => this.#cpus.schedule();
+  }
+
+  /** Figures of what runs here, for GET /1.0/metrics. */
+  metrics(): MetricsSource {
+    return instanceMetrics(this.tools, this.states);
   }
 
   /** What can run instances here, by the driver's name. Never throws. */

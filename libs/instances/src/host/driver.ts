@@ -1,6 +1,6 @@
 import type { Duplex, Readable, Writable } from 'node:stream';
 import type { InstanceType } from '#api-contract';
-import type { Idmap } from '#host-kit';
+import type { CgroupStatistics, Idmap } from '#host-kit';
 import type { LxcLine, PowerState } from '../model/index.js';
 
 /** How a driver knows an instance: the name that the host sees (naming.lxc), and where its logs are. Enough for all that runs. */
@@ -42,6 +42,8 @@ export interface Usage {
   cpuNs: number;
   memoryBytes: number;
   memoryPeakBytes: number;
+  /** undefined: no limit. */
+  memoryLimitBytes?: number;
   swapBytes: number;
   swapPeakBytes: number;
   processes: number;
@@ -104,6 +106,8 @@ export interface InstanceDriver {
   power(key: InstanceKey): Promise<Power>;
   /** What it uses, all zero when it does not run. */
   usage(key: InstanceKey): Promise<Usage>;
+  /** The finer figures, for monitoring; empty when it does not run. */
+  statistics(key: InstanceKey): Promise<CgroupStatistics>;
   /** Makes the limits.* of an expanded config those of a running instance. @throws Fault for one that the kernel refuses */
   limit(key: InstanceKey, config: Readonly<Record<string, string>>): Promise<void>;
   /** The CPUs that a running instance may use, '0-3,7'. */

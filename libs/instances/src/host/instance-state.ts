@@ -25,7 +25,7 @@ export class InstanceStates {
     const runs = isRunning(power.state);
     const [usage, network, disk] = await Promise.all([
       runs ? driver.usage(key) : undefined,
-      runs ? this.#network(record, power) : null,
+      runs ? this.network(record, power) : null,
       this.#disk(record),
     ]);
     return {
@@ -54,7 +54,8 @@ export class InstanceStates {
     return usage === undefined ? {} : { [root[0]]: { usage } };
   }
 
-  #network(record: InstanceRecord, power: Power): Promise<Record<string, InstanceNetworkState>> {
+  /** Its interfaces, looked at not more than once a second. */
+  network(record: InstanceRecord, power: Power): Promise<Record<string, InstanceNetworkState>> {
     const known = this.#networks.get(power.pid);
     const now = this.tools.context.clock.monotonicMs();
     if (known && now - known.at < networkFreshMs) return known.state;

@@ -3,6 +3,7 @@ export * from './environment.js';
 export * from './keys/index.js';
 export * from './limits.js';
 export * from './lxc-config.js';
+export * from './metrics.js';
 export * from './names.js';
 export * from './raw-lxc.js';
 export * from './seccomp.js';

@@ -17,7 +17,8 @@ export class MetricsRegistry {
 
   async text(scope: MetricsScope): Promise<string> {
     const parts = await Promise.all(this.sources.map((source) => source(scope)));
-    return parts.join('') + (scope.server ? ownFamilies(scope.upSeconds) : '');
+    // The last line is OpenMetrics' own, which LXD has, too.
+    return `${parts.join('')}${scope.server ? ownFamilies(scope.upSeconds) : ''}# EOF\n`;
   }
 }
 

@@ -1,5 +1,5 @@
 import { totalmem } from 'node:os';
-import { Cgroup, cgroupSettings, type CgroupLayout } from '#host-kit';
+import { Cgroup, cgroupSettings, cgroupStatistics, type CgroupLayout, type CgroupStatistics } from '#host-kit';
 import { fault } from '#kit';
 import { containerLimits, type ContainerLimits, type LxcLine } from '../../model/index.js';
 import type { Usage } from '../driver.js';
@@ -26,10 +26,15 @@ export class ContainerCgroup {
       cpuNs: usage.cpuNs ?? 0,
       memoryBytes: usage.memoryBytes ?? 0,
       memoryPeakBytes: usage.memoryPeakBytes ?? 0,
+      memoryLimitBytes: usage.memoryLimitBytes ?? undefined,
       swapBytes: usage.swapBytes ?? 0,
       swapPeakBytes: usage.swapPeakBytes ?? 0,
       processes: usage.processes ?? 0,
     };
+  }
+
+  statistics(): CgroupStatistics {
+    return cgroupStatistics(this.#payload);
   }
 
   /** Makes the limits of a config those of a running container. @throws Fault */

@@ -91,11 +91,13 @@ describe.skipIf(cannotRunContainers())('LxcDriver', () => {
     expect((await output(['cat', '/proc/1/environ'])).out).toContain('GREETING=hello');
     expect(await driver.usage(spec)).toMatchObject({ memoryBytes: expect.any(Number), processes: expect.any(Number) });
     expect((await driver.usage(spec)).processes).toBeGreaterThan(0);
+    expect((await driver.statistics(spec)).memory.rss).toBeGreaterThan(0);
     await expect(driver.start(spec)).rejects.toThrow('already running');
     await driver.kill(spec);
     expect(await ended()).toEqual({ hostName: spec.hostName, target: 'stop' });
     expect(await driver.power(spec)).toEqual({ state: 'stopped', pid: 0 });
     expect(await driver.usage(spec)).toMatchObject({ processes: 0 });
+    expect(await driver.statistics(spec)).toMatchObject({ cpus: [] });
   });
 
   it('gives commands their user, directory, environment and exit code', async () => {

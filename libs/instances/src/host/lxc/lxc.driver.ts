@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { detectCgroups, errorCode, idmapLines, run, type Ending as ProgramEnding, type SpawnedProcess } from '#host-kit';
+import { detectCgroups, errorCode, idmapLines, run, type CgroupStatistics, type Ending as ProgramEnding, type SpawnedProcess } from '#host-kit';
 import { fault, type Logger } from '#kit';
 import { lxcConfig, lxcConfigText, parseRawLxc, seccompPolicy } from '../../model/index.js';
 import type {
@@ -128,6 +128,10 @@ export class LxcDriver implements InstanceDriver {
 
   async usage(key: InstanceKey): Promise<Usage> {
     return (await this.#monitor(key).state()) === 'stopped' ? nothing : this.#cgroup(key).usage();
+  }
+
+  async statistics(key: InstanceKey): Promise<CgroupStatistics> {
+    return this.#cgroup(key).statistics();
   }
 
   async limit(key: InstanceKey, config: Readonly<Record<string, string>>): Promise<void> {

@@ -4,6 +4,7 @@ import type { TableChanges } from '../codec/changeset.js';
 import { decodeEntry, type EntryContent } from './entry.js';
 import type { Mutex } from './mutex.js';
 import type { EngineClock } from './ports.js';
+import { engineRules, type EngineRules } from './rules.js';
 import { DatabaseFull, ReplicaStopped, type StateMachine } from './state-machine.js';
 
 /** Work in the worker is cut into slices, so that no heartbeat waits for it. */
@@ -41,6 +42,7 @@ export class Applier {
     private readonly mutex: Mutex,
     private readonly clock: EngineClock,
     private readonly listener: ApplierListener,
+    private readonly rules: EngineRules = engineRules,
   ) {}
 
   get stoppedBecause(): string | undefined {
@@ -119,7 +121,7 @@ export class Applier {
   #one(entry: Entry): void {
     const position = { index: entry.index, term: entry.term };
     const flight = this.#flight;
-    if (flight && flight.position.index === entry.index && flight.position.term === entry.term && this.#trialOpen) {
+    if (flight && this.rules.isFlight(flight.position, position) && this.#trialOpen) {
       this.#trialOpen = false;
       this.machine.commitTrial();
       this.#landed(flight, entry);
@@ -132,7 +134,7 @@ export class Applier {
     const content = entry.data.length > 0 ? decoded(entry.data) : undefined;
     const base = content?.base ?? { index: standing.index, term: standing.term };
     const changes = this.machine.apply({ position, base, content, configuration: entry.configuration });
-    if (flight?.position.index === entry.index && flight.position.term === entry.term) {
+    if (flight && this.rules.isFlight(flight.position, position)) {
       this.#landed(flight, entry);
       return;
     }

@@ -7,6 +7,7 @@ import type { CommandRecord } from './entry.js';
 import { toWire } from './fault-wire.js';
 import type { Fifo, Waiting } from './fifo.js';
 import type { SubmitReply } from './ports.js';
+import type { EngineRules } from './rules.js';
 
 export const BATCH_COMMANDS_MAX = 64;
 export const BATCH_MS_MAX = 10;
@@ -27,6 +28,7 @@ export interface CapturedBatch {
 }
 
 export interface BatchContext {
+  readonly rules: EngineRules;
   readonly capture: Capture;
   readonly commands: ReadonlyMap<string, Command>;
   readonly shapeOf: (table: string) => TableShape;
@@ -130,7 +132,7 @@ async function one(item: Waiting, context: BatchContext): Promise<Outcome> {
     const earlier = await capture.read((sql) =>
       sql.get<{ entry: number; result: string }>('SELECT entry, result FROM submits WHERE id = ?', request.submitId),
     );
-    if (earlier) return { item, answer: { kind: 'applied', index: earlier.entry, result: earlier.result } };
+    if (earlier && context.rules.findsEarlier()) return { item, answer: { kind: 'applied', index: earlier.entry, result: earlier.result } };
     const command = commands.get(request.name);
     if (!command) throw fault.unsupported(`This member knows no command ${request.name}`);
     const startMs = monotonicMs();

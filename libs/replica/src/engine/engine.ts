@@ -17,6 +17,7 @@ import { Mutex } from './mutex.js';
 import type { EngineClock, SubmitReply, SubmitRequest, Transport } from './ports.js';
 import { Proposer } from './proposer.js';
 import { SnapshotKeeper } from './snapshot-keeper.js';
+import type { EngineRules } from './rules.js';
 import type { Snapshots } from './snapshots.js';
 import type { SqliteStateMachine } from './sqlite-state-machine.js';
 import { DatabaseFull } from './state-machine.js';
@@ -44,6 +45,7 @@ export interface EngineParts {
   readonly logger: Logger;
   readonly commands: ReadonlyMap<string, Command>;
   readonly cluster: string;
+  readonly rules: EngineRules;
   /** The process must end: the log failed, or an invariant did. */
   readonly fatal: (error: unknown) => void;
   /** Why the replica stands still from the start (a newer schema than this build's, say). */
@@ -76,7 +78,7 @@ export class Engine implements EngineFace {
     const { node, machine, clock, logger, log, transport, commands } = parts;
     this.#clockOffsetMs = clock.realMs() - clock.monotonicMs();
     this.#mutex = new Mutex(() => this.#released());
-    this.#applier = new Applier(machine, this.#mutex, clock, this.#applierListener());
+    this.#applier = new Applier(machine, this.#mutex, clock, this.#applierListener(), parts.rules);
     this.#barriers = new Barriers(
       (context) => {
         node.readIndex(context, clock.monotonicMs());
@@ -106,6 +108,7 @@ export class Engine implements EngineFace {
       pump: () => this.#consensus.pump(),
       clusterNow: () => clock.realMs(),
       hindrance: () => this.#hindrance(),
+      rules: parts.rules,
     });
     transport.start({
       message: (message) => {
@@ -334,7 +337,7 @@ export class Engine implements EngineFace {
   }
 
   async #serveSubmit(from: MemberId, term: number, request: SubmitRequest, dryRun: boolean): Promise<SubmitReply> {
-    if (this.#office.role !== 'leader' || this.#office.term !== term) return { kind: 'not-leader' };
+    if (this.#office.role !== 'leader' || !this.parts.rules.servesTerm(term, this.#office.term)) return { kind: 'not-leader' };
     const reply = await this.#enqueue(request, dryRun, this.parts.clock.monotonicMs() + request.timeoutMs);
     if (reply.kind === 'applied') {
       this.parts.node.expectCommit(from, reply.index);
@@ -435,7 +438,7 @@ export class Engine implements EngineFace {
     history.flushDurably();
     const durable = machine.makeDurable();
     const pinned = (node.pinnedIndex() ?? Infinity) - 1;
-    const index = Math.min(durable, upTo, pinned);
+    const index = Math.min(this.parts.rules.compactUpTo(durable, machine.standing().index), upTo, pinned);
     if (index >= log.firstIndex()) log.compact(index);
     machine.checkpoint();
   }

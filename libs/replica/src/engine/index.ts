@@ -15,6 +15,7 @@ export { FileSnapshots } from './file-snapshots.js';
 export { History } from './history.js';
 export { type EngineOptions, openEngine } from './opening.js';
 export { type EngineClock, loneTransport, type SubmitRequest, systemEngineClock, type Transport, type TransportHandlers } from './ports.js';
+export { engineRules, type EngineRules, type EngineTests } from './rules.js';
 export { runEngineWorker } from './worker-host.js';
 export { Log, type LogOptions } from '../log/log.js';
 export { LogDamaged } from '../log/recover.js';

@@ -14,6 +14,7 @@ import type { EngineFace } from './face.js';
 import type { History } from './history.js';
 import type { EngineClock, Transport } from './ports.js';
 import { revertCommand } from './revert.js';
+import { type EngineTests, engineRules } from './rules.js';
 import type { Snapshots } from './snapshots.js';
 import { SqliteStateMachine } from './sqlite-state-machine.js';
 import { StoppedEngine } from './stopped-engine.js';
@@ -33,6 +34,7 @@ export interface EngineOptions {
   /** Who this member is, if the log is new; afterwards the log says so itself: founders begin the cluster, anybody else waits to be told about it. */
   readonly identity: LogIdentity;
   readonly leases?: boolean;
+  readonly forTests?: EngineTests;
   readonly fatal: (error: unknown) => void;
 }
 
@@ -44,16 +46,17 @@ export async function openEngine(options: EngineOptions): Promise<EngineFace> {
   const { disk, wings, connect, history, logger, snapshots, transport, clock } = options;
   let log: Log;
   try {
-    log = Log.open(disk);
+    log = Log.open(disk, options.forTests?.log);
   } catch (error) {
     if (!(error instanceof LogDamaged)) throw error;
     logger.error({ err: error }, 'the log is damaged: this member neither votes nor acknowledges');
     return new StoppedEngine(error.message, connect(false), history, options.identity);
   }
+  const rules = { ...engineRules, ...options.forTests?.rules };
   if (log.tornBytes > 0) logger.info({ bytes: log.tornBytes }, 'dropped the torn last batch of the log');
   const identity = log.state.identity ?? options.identity;
   const configuration: Configuration = { ...noConfiguration, voters: identity.founders ?? [] };
-  const machine = await SqliteStateMachine.open({ connect, wings, cluster: identity.cluster, configuration });
+  const machine = await SqliteStateMachine.open({ connect, wings, cluster: identity.cluster, configuration, rules });
   const ahead = machine.standing().index > log.lastIndex();
   if (ahead && log.state.marker === undefined) {
     const why = `the replica is at ${machine.standing().index}, ahead of its own log, which ends at ${log.lastIndex()}`;
@@ -80,6 +83,7 @@ export async function openEngine(options: EngineOptions): Promise<EngineFace> {
     leases: options.leases ?? false,
     promotable: unknown.length === 0,
     peerBoots: log.state.peerBoots,
+    ...(options.forTests?.raft ? { rules: options.forTests.raft } : {}),
   });
   return new Engine({
     node,
@@ -92,6 +96,7 @@ export async function openEngine(options: EngineOptions): Promise<EngineFace> {
     logger,
     commands: commandsOf(wings),
     cluster: identity.cluster,
+    rules,
     fatal: options.fatal,
     stopped: whyStopped(unknown, index, log.firstIndex()),
   });

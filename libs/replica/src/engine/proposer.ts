@@ -8,6 +8,7 @@ import { type EntryContent, encodeEntry } from './entry.js';
 import { Fifo, type Item, type Waiting } from './fifo.js';
 import type { Mutex } from './mutex.js';
 import type { EngineClock } from './ports.js';
+import type { EngineRules } from './rules.js';
 import { DatabaseFull, ReplicaStopped, type StateMachine, TrialFailed } from './state-machine.js';
 
 export interface ProposerParts {
@@ -25,6 +26,7 @@ export interface ProposerParts {
   readonly clusterNow: () => number;
   /** Why nothing may be proposed now, apart from consensus: no space, stopped. */
   readonly hindrance: () => string | undefined;
+  readonly rules: EngineRules;
 }
 
 /**
@@ -96,7 +98,7 @@ export class Proposer {
     const place = node.nextPlace();
     if (!place || !applier.idle || mutex.held || this.parts.hindrance() !== undefined) return false;
     const standing = machine.standing();
-    if (standing.index !== place.index - 1 || standing.term !== place.term) return false;
+    if (!this.parts.rules.mayCapture(standing, place)) return false;
     if (this.#migratedTerm !== place.term) {
       this.#migratedTerm = place.term;
       this.fifo.dropMigrations();
@@ -131,7 +133,16 @@ export class Proposer {
     const base = machine.standing();
     const now = Math.max(base.now, this.parts.clusterNow());
     const slowHandler = (name: string, ms: number): void => log.warn({ command: name, ms: Math.round(ms) }, 'a command handler took long');
-    const context = { capture: machine.capture, commands, shapeOf, now: new Date(now), monotonicMs: () => clock.monotonicMs(), slowHandler, failed };
+    const context = {
+      capture: machine.capture,
+      commands,
+      shapeOf,
+      now: new Date(now),
+      monotonicMs: () => clock.monotonicMs(),
+      slowHandler,
+      failed,
+      rules: this.parts.rules,
+    };
     const capturing = mutex.tryHold(() => captureBatch(items, context));
     if (!capturing) return 'later';
     let batch: Awaited<typeof capturing> | undefined;
@@ -139,7 +150,8 @@ export class Proposer {
       batch = await capturing;
       if (batch.records.length === 0) {
         this.fifo.unshift(batch.rest);
-        void this.#answerAsRead(batch);
+        if (this.parts.rules.answersWait()) void this.#answerAsRead(batch);
+        else this.#answer(batch, base.index);
         return 'gone';
       }
       // A capture is true only as the very next entry: whatever was applied since then has spoilt it.

@@ -9,6 +9,7 @@ import { StatementCache } from '../sqlite/statements.js';
 import type { Migration, StateWing } from '../state/command.js';
 import { Capture } from './capture.js';
 import { BadEntry, type CommandRecord, type EntryContent } from './entry.js';
+import { engineRules, type EngineRules } from './rules.js';
 import { DatabaseFull, ReplicaStopped, type Standing, type StateMachine, type Step, TrialFailed } from './state-machine.js';
 import { Submits } from './submits-table.js';
 
@@ -21,6 +22,7 @@ export interface StateMachineOptions {
   readonly cluster: string;
   /** Used if the database is new. */
   readonly configuration: Configuration;
+  readonly rules?: EngineRules;
 }
 
 interface MetaRow {
@@ -53,6 +55,7 @@ export class SqliteStateMachine implements StateMachine {
     readonly db: DatabaseSync,
     readonly capture: Capture,
     private readonly wings: readonly StateWing[],
+    private readonly rules: EngineRules,
   ) {
     this.#statements = new StatementCache(db);
     this.#submits = new Submits(this.#statements);
@@ -60,14 +63,14 @@ export class SqliteStateMachine implements StateMachine {
     this.#standing = this.#read();
   }
 
-  static async open({ connect, wings, cluster, configuration }: StateMachineOptions): Promise<SqliteStateMachine> {
+  static async open({ connect, wings, cluster, configuration, rules = engineRules }: StateMachineOptions): Promise<SqliteStateMachine> {
     const db = connect(false);
     db.exec('PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0; PRAGMA foreign_keys = OFF');
     db.exec('BEGIN IMMEDIATE');
     createBaseTables(db, cluster);
     db.prepare("UPDATE meta SET configuration = ? WHERE configuration = '{}'").run(JSON.stringify(configuration));
     db.exec('COMMIT');
-    return new SqliteStateMachine(db, await Capture.open(connect(true), wings), wings);
+    return new SqliteStateMachine(db, await Capture.open(connect(true), wings), wings, rules);
   }
 
   /** As committed: a trial that is open shows in nothing. */
@@ -182,7 +185,7 @@ export class SqliteStateMachine implements StateMachine {
     const { changes } = this.#statements
       .prepare('UPDATE meta SET applied = ?, term = ?, now = max(now, ?) WHERE applied = ? AND term = ?')
       .run(position.index, position.term, now ?? 0, position.index - 1, base.term);
-    if (Number(changes) === 1 && base.index === position.index - 1) return;
+    if (this.rules.baseFits(Number(changes) === 1 && base.index === position.index - 1)) return;
     const { index, term } = this.#standing;
     throw new ReplicaStopped(
       `entry ${position.index} wants to follow ${base.index} of term ${base.term}; the replica stands at ${index} of term ${term}`,
@@ -191,7 +194,8 @@ export class SqliteStateMachine implements StateMachine {
 
   #content(content: EntryContent, index: number, trial: boolean): TableChanges[][] {
     const { schema } = this.#standing;
-    if (schema !== content.schema) throw new ReplicaStopped(`entry ${index} is of schema ${content.schema}, the replica of schema ${schema}`);
+    if (!this.rules.schemaFits(content.schema, schema))
+      throw new ReplicaStopped(`entry ${index} is of schema ${content.schema}, the replica of schema ${schema}`);
     if (content.kind === 'batch') {
       const changes = content.commands.map((command, n) => this.#command(command, index, content.now, trial ? n : undefined));
       this.#submits.prune(index, content.now);

@@ -10,17 +10,20 @@ import type { Clock, Logger } from '#kit';
 import type { Members, ServerInfo } from '#members';
 import type { Operations } from '#operations/host';
 import type { Replica } from '#replica';
+import { parseListenAddress } from '#server/model';
 import { metricsNeedTrust } from '#server/state';
 import { Callers } from './caller/callers.js';
 import { DoorGuard } from './caller/door.guard.js';
 import { Door } from './caller/door.js';
 import type { Phase } from './caller/phase.js';
 import { TrustStore } from './caller/trust-store.js';
+import { Forwarder, type ForwardingCluster } from './forward/forwarder.js';
 import { GatewayModule } from './gateway.module.js';
 import { Cors } from './listen/cors.js';
 import { HttpsListener, drain } from './listen/https-listener.js';
 import { serverOptions } from './listen/limits.js';
 import { routesOf, upgradesOf } from './listen/routes.js';
+import type { OnePort } from './listen/one-port.js';
 import { listenUnix } from './listen/unix-listener.js';
 import { Upgrades } from './listen/upgrades.js';
 import { ApiAdapter } from './reply/api-adapter.js';
@@ -28,6 +31,8 @@ import { FaultFilter } from './reply/fault.filter.js';
 import { requestLog } from './reply/request-log.js';
 import { StrayRequests } from './reply/stray-requests.js';
 
+export type { ForwardingCluster } from './forward/forwarder.js';
+export { listenForEngine, type OnePort } from './listen/one-port.js';
 export { controllers, providers } from './wings.js';
 
 export interface GatewayContext {
@@ -46,6 +51,14 @@ export interface GatewayContext {
   keyPair: KeyPair;
   /** Of core.https_address; '' or absent: no HTTPS until it is set. */
   httpsAddress?: string;
+  /** Of cluster.https_address, where it is not covered by core's. */
+  clusterAddress?: string;
+  /** Of the certificate that the members of the cluster show each other. */
+  clusterFingerprint?: () => string | undefined;
+  /** Whose requests are handed over. Absent: nobody's. */
+  cluster?: ForwardingCluster;
+  /** Who else is reached at the port of the API. */
+  onePort?: OnePort;
   /** Of core.metrics_address; '' or absent: metrics have no listener of their own. */
   metricsAddress?: string;
   /** The http wings' controllers. */
@@ -60,6 +73,10 @@ export interface RunningGateway {
   /** 503 for everybody while starting, for writes while stopping. */
   setPhase(phase: Phase): void;
   readonly gateway: Gateway;
+  /** What HTTPS shows from now on. */
+  useCertificate(pair: KeyPair): void;
+  /** Of cluster.https_address: a listener of its own unless core's takes the same connections. '' closes it. */
+  listenCluster(address: string): Promise<void>;
   readonly socketPath: string;
   /** In fact listened on, for who asked for port 0. */
   httpsPort(): number | undefined;
@@ -73,7 +90,8 @@ export async function startGateway(context: GatewayContext): Promise<RunningGate
   let phase: Phase = context.phase ?? 'running';
   const trust = new TrustStore(context.replica, context.clock);
   const needTrust = metricsNeedTrust(context.replica);
-  const door = new Door({ callers: new Callers(trust), phase: () => phase, metricsNeedTrust: needTrust.get });
+  const callers = new Callers(trust, context.clusterFingerprint);
+  const door = new Door({ callers, phase: () => phase, metricsNeedTrust: needTrust.get });
   const strays = new StrayRequests(log);
   const adapter = new ApiAdapter(strays);
   const fastify = adapter.getInstance();
@@ -96,7 +114,12 @@ export async function startGateway(context: GatewayContext): Promise<RunningGate
 
   const instances = context.controllers.map((controller) => app.get<object>(controller));
   const routes = instances.flatMap(routesOf);
-  const upgrades = new Upgrades(instances.flatMap(upgradesOf), door, log);
+  const { cluster: others, replica, members, operations } = context;
+  const refuse = (thrown: unknown, request: http.IncomingMessage, response: http.ServerResponse): void => strays.refuse(thrown, request, response);
+  const forwarder = others && new Forwarder({ cluster: others, replica, members, operations, callers, log, refuse });
+  const upgrades = new Upgrades(instances.flatMap(upgradesOf), door, log, async (request, socket, head) =>
+    forwarder && phase !== 'starting' ? forwarder.takeUpgrade(request, socket, head) : false,
+  );
   strays.know(
     routes.map(({ path }) => path),
     upgrades,
@@ -106,7 +129,8 @@ export async function startGateway(context: GatewayContext): Promise<RunningGate
   const cors = new Cors(context.replica);
   const handle: http.RequestListener = (request, response) => {
     if (request.headers.origin !== undefined && phase !== 'starting' && cors.answer(request, response)) return;
-    fastify.routing(request, response);
+    const here = (): void => fastify.routing(request, response);
+    if (phase === 'starting' || !forwarder?.take(request, response, here)) here();
   };
   const options: http.ServerOptions = { ...serverOptions, shouldUpgradeCallback: upgrades.wants };
   const prepare = (server: http.Server): void => {
@@ -115,7 +139,10 @@ export async function startGateway(context: GatewayContext): Promise<RunningGate
   };
   const unix = http.createServer(options, handle);
   prepare(unix);
-  const https = new HttpsListener({ ...context.keyPair, options, handle, prepare, log });
+  const secure = { ...context.keyPair, options, handle, prepare, log, ...(context.onePort ? { onePort: context.onePort } : {}) };
+  const https = new HttpsListener(secure);
+  const cluster = new HttpsListener(secure);
+  const listenCluster = (address: string): Promise<void> => cluster.listen(covers(https.address, address) ? '' : address);
   const metrics = new HttpsListener({ ...context.keyPair, options: serverOptions, handle: onlyMetrics(handle), prepare: guarded, log });
   const socketPath = join(context.stateDir, 'unix.socket');
   await listenUnix(unix, socketPath, context.socketGroup);
@@ -123,22 +150,36 @@ export async function startGateway(context: GatewayContext): Promise<RunningGate
   const listenOrSay = (listener: HttpsListener, address = ''): Promise<void> =>
     listener.listen(address).catch((error: unknown) => log.error({ err: error, address }, 'cannot listen'));
   await listenOrSay(https, context.httpsAddress);
+  await listenCluster(context.clusterAddress ?? '').catch((error: unknown) => log.error({ err: error }, 'cannot listen'));
   await listenOrSay(metrics, context.metricsAddress);
 
   return {
     setPhase: (next) => (phase = next),
     gateway,
+    listenCluster,
+    useCertificate(pair) {
+      for (const listener of [https, cluster, metrics]) listener.useCertificate(pair);
+    },
     socketPath,
     httpsPort: () => https.port,
     async close(graceMs = 2_000) {
       upgrades.close();
-      await Promise.all([https.close(graceMs), metrics.close(graceMs), drain(unix, graceMs)]);
+      forwarder?.close();
+      await Promise.all([https.close(graceMs), cluster.close(graceMs), metrics.close(graceMs), drain(unix, graceMs)]);
       await app.close();
       trust[Symbol.dispose]();
       needTrust[Symbol.dispose]();
       cors[Symbol.dispose]();
     },
   };
+}
+
+/** Whether who listens on `address` takes what comes to `other` as well. */
+function covers(address: string, other: string): boolean {
+  if (address === '' || other === '') return other === '';
+  const [mine, wanted] = [parseListenAddress(address), parseListenAddress(other)];
+  const everywhere = mine.host === '' || mine.host === '::' || (mine.host === '0.0.0.0' && !wanted.host.includes(':'));
+  return mine.port === wanted.port && (everywhere || mine.host === wanted.host);
 }
 
 /** A path that the listener of metrics does not have becomes one that nobody has. */

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, X509Certificate } from 'node:crypto';
 import { createConnection, type Socket } from 'node:net';
 import { statSync } from 'node:fs';
 import { connect as connectTls } from 'node:tls';
@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Route, UpgradeRoute, reply, type ApiRequest, type Reply } from '#http-kit';
 import { identityControllers } from '#identities/http';
 import type { KeyPair } from '#identities/host';
+import { fingerprintOf } from '#identities/model';
 import { fault } from '#kit';
 import type { Upgrade } from '#members';
 import { createProject } from '#projects/state';
@@ -281,9 +282,17 @@ describe('who may call', () => {
   it('believes identity headers from a cluster certificate only', async () => {
     const headers = { 'x-lxd-forwarded-protocol': 'tls', 'x-lxd-forwarded-username': 'somebody', 'x-lxd-forwarded-address': '1.2.3.4:5' };
     const member = await gateway.client(undefined, 'server');
+    const client = fingerprintOf(new X509Certificate(trusted.certificate));
     const identityOf = async (as?: KeyPair): Promise<unknown> =>
       ((await call('GET', '/1.0/probe/a', { as, headers })).body.metadata as { caller: unknown }).caller;
-    expect(await identityOf(member)).toEqual({ protocol: 'tls', username: 'somebody', address: '1.2.3.4:5' });
+    expect(await identityOf(member)).toMatchObject({ username: expect.not.stringContaining('somebody') });
+    // The cluster's certificate, and the rights of whom it speaks for.
+    gateway.cluster = gateway.server;
+    headers['x-lxd-forwarded-username'] = client;
+    expect(await identityOf(gateway.server)).toEqual({ protocol: 'tls', username: client, address: '1.2.3.4:5' });
+    headers['x-lxd-forwarded-username'] = 'somebody';
+    expect((await call('GET', '/1.0/probe/a', { as: gateway.server, headers })).status).toBe(403);
+    gateway.cluster = undefined;
     expect(await identityOf(trusted)).toMatchObject({ username: expect.not.stringContaining('somebody') });
     expect(await identityOf()).toMatchObject({ protocol: 'unix', username: 'root' });
   });

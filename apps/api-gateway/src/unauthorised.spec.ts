@@ -12,6 +12,8 @@ import { routesOf, upgradesOf } from './listen/routes.js';
  * call stands here with what they get, and nowhere else: a new guest route fails until somebody says what a guest is answered.
  */
 const guests: Record<string, { path?: string; body?: unknown; status: number; error?: string }> = {
+  // Who lets it in is this member's agent, which is not served here.
+  'POST /internal/cluster/admit': { status: 503 },
   'GET /': { status: 200 },
   'GET /1.0': { status: 200 },
   'POST /1.0/certificates': { body: { type: 'client', password: 'guess' }, status: 403, error: 'not authorized' },
@@ -84,7 +86,8 @@ describe('a restricted caller', () => {
       for (const query of ['project=foreign', 'all-projects=true', 'recursion=1&all-projects=true']) {
         const { text, status } = await gateway.call('GET', `${filled(path)}?${query}`, { as: restricted });
         // The agents of most subjects are not served here: 503.
-        expect(status).not.toBe(500);
+        // LXD's status for a cluster that there is not.
+        if (!path.startsWith('/1.0/cluster/')) expect(status).not.toBe(500);
         // Its own query comes back in the environment of GET /1.0.
         expect(text.replace('"project":"foreign"', '')).not.toContain('foreign');
       }

@@ -1,4 +1,5 @@
 import type { Provider } from '@nestjs/common';
+import { clusterControllers, MEMBER_CONFIG } from '#cluster/http';
 import { eventsControllers } from '#events/http';
 import { identityControllers } from '#identities/http';
 import { imagesControllers } from '#images/http';
@@ -15,6 +16,7 @@ import { SQL_BRIDGE, serverControllers } from '#server/http';
 import { VOLUME_TRANSFERS, storageControllers } from '#storage/http';
 import { Transfers, instanceBackups, transferControllers } from '#transfer/http';
 import { warningsControllers } from '#warnings/http';
+import { memberConfig } from './member-config.js';
 import { sqlBridge } from './sql-bridge.js';
 
 /** The http wings that a gateway serves, from the ground up. */
@@ -26,6 +28,7 @@ export const controllers: (new (...args: never[]) => object)[] = [
   ...operationsControllers,
   ...serverControllers,
   ...profilesControllers,
+  ...clusterControllers,
   ...networksControllers,
   ...storageControllers,
   ...imagesControllers,
@@ -41,6 +44,7 @@ export const providers: Provider[] = [
   { provide: VOLUME_TRANSFERS, useExisting: Transfers },
   { provide: INSTANCE_BACKUPS, useValue: instanceBackups },
   { provide: PROFILE_RULES, inject: [REPLICA, MEMBERS], useFactory: instanceProfileRules },
+  { provide: MEMBER_CONFIG, useValue: memberConfig },
   { provide: SQL_BRIDGE, useValue: sqlBridge },
   { provide: PROJECT_USAGE, useValue: { resources: projectUsage } satisfies ProjectUsage },
 ];

@@ -31,7 +31,11 @@ const wings: Provider[] = [
     useFactory: ({ local, clock, log, server }: HostContext, events: EventHub) =>
       new MemberOperations({ local, events, clock, log, memberId: () => server.memberId, location: () => server.memberName() }),
   },
-  { provide: NetworksAgent, inject: [HOST], useFactory: (context: HostContext) => new NetworksAgent(context) },
+  {
+    provide: NetworksAgent,
+    inject: [HOST, MemberWarnings],
+    useFactory: (context: HostContext, warnings: MemberWarnings) => new NetworksAgent(context, { warnings }),
+  },
   {
     provide: StorageAgent,
     inject: [HOST, MemberOperations, MemberWarnings],

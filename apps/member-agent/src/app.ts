@@ -1,5 +1,6 @@
 import { NestFactory } from '@nestjs/core';
 import { type EventHub, publishApplied } from '#events/host';
+import { ClusterHost, type ClusterParts } from '#cluster/host';
 import type { HostContext, Running } from '#members';
 import { ImageAgent } from '#images/host';
 import { InstancesAgent } from '#instances/host';
@@ -10,6 +11,7 @@ import { StorageAgent } from '#storage/host';
 import { TransferAgent } from '#transfer/host';
 import { MemberWarnings, type Warnings } from '#warnings/host';
 import { AgentModule } from './agent.module.js';
+import { clusterHooks } from './cluster-hooks.js';
 import { Steps } from './steps.js';
 
 export { schema } from './schema.js';
@@ -17,17 +19,23 @@ export { schema } from './schema.js';
 export interface AgentContext extends HostContext {
   /** The hub of this process. */
   events: EventHub;
+  /** Absent: this process knows nothing of clusters. */
+  cluster?: Pick<ClusterParts, 'replica' | 'membership' | 'identity' | 'store' | 'listeners'>;
 }
 
 export interface RunningAgent extends Running {
   readonly operations: Operations;
   readonly warnings: Warnings;
   readonly server: ServerHost;
+  readonly cluster: ClusterHost | undefined;
   /** Starts what should run, once everything listens. Returns at once; a failure is a warning. */
   autostart(): void;
   /** `host`: the machine goes down, so what runs on this member is stopped too. Without it a restart of the daemon stops no instance and no network. */
   stop(options?: { host?: boolean; operationsMs?: number }): Promise<void>;
 }
+
+/** What a join's first question may take on its way, beside the second that clocks may differ. */
+const joinSlackMs = 1_000;
 
 /** How long a stopping daemon waits for operations that cannot be cancelled, unless it is told. */
 const operationsMsDefault = 10_000;
@@ -40,6 +48,7 @@ export async function startAgent(context: AgentContext): Promise<RunningAgent> {
   const log = context.log.child({ service: 'member-agent' });
   const app = await NestFactory.createApplicationContext(AgentModule.of(context, context.events), { logger: false, abortOnError: false });
   const steps = new Steps(log);
+  let cluster: ClusterHost | undefined;
   let goesDown = false;
   let operationsMs = operationsMsDefault;
 
@@ -65,6 +74,12 @@ export async function startAgent(context: AgentContext): Promise<RunningAgent> {
     await steps.start('instances', instances, () => instances.stop({ host: goesDown }));
     images.usePublisher(transfers.publisher);
     await steps.start('transfers', transfers, () => transfers.stop());
+    if (context.cluster) {
+      const { cluster: given, events } = context;
+      const hooks = clusterHooks(context, storage);
+      cluster = new ClusterHost({ ...given, context, operations, events, config: server.config, hooks, joinSlackMs });
+      await steps.start('cluster', cluster, () => cluster?.stop());
+    }
     // Above all that operations work on: they end before it does.
     steps.stopLast('operations', () => operations.shutdown(operationsMs));
   } catch (error) {
@@ -75,6 +90,7 @@ export async function startAgent(context: AgentContext): Promise<RunningAgent> {
     operations,
     warnings,
     server,
+    cluster,
     autostart: () => void instances.autostart(),
     async stop(options = {}) {
       goesDown = options.host ?? false;

@@ -1,3 +1,4 @@
+import { clusterState } from '#cluster/state';
 import { identitiesState } from '#identities/state';
 import { imagesState } from '#images/state';
 import { instancesState } from '#instances/state';
@@ -9,6 +10,7 @@ import { serverState } from '#server/state';
 import { storageState } from '#storage/state';
 import { transferState } from '#transfer/state';
 import { warningsState } from '#warnings/state';
+import './member-removal.js';
 
 /**
  * All state wings, from the ground up: entities, migrations and commands of the replica. The order is that of the migrations of a new database; in an
@@ -19,6 +21,7 @@ export const schema: readonly StateWing[] = [
   projectsState,
   serverState,
   warningsState,
+  clusterState,
   profilesState,
   networksState,
   storageState,

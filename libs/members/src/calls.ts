@@ -30,6 +30,8 @@ export interface Members {
   calls<S extends ServiceDefinition>(service: S, member?: string): Calls<S>;
   /** Offers a service of this process to all who call this member. */
   serve<S extends ServiceDefinition>(service: S, handlers: Calls<S>): void;
+  /** Names of the other members that are believed alive; empty where there is no cluster. */
+  others(): readonly string[];
   /** Bytes beside the calls, within this member. */
   readonly streams: Streams;
 }

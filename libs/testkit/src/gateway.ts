@@ -56,7 +56,13 @@ export class TestGateway implements AsyncDisposable {
     readonly events: MemberEventHub,
     readonly server: KeyPair,
     private readonly dispose: () => Promise<void>,
+    private readonly shared: { cluster?: KeyPair | undefined },
   ) {}
+
+  /** The key pair by which members of a cluster know each other; none at first. */
+  set cluster(pair: KeyPair | undefined) {
+    this.shared.cluster = pair;
+  }
 
   static async open({ controllers, wings = [], providers = [], hosts, https: withHttps = false }: TestGatewayOptions): Promise<TestGateway> {
     const stateDir = mkdtempSync(join(tmpdir(), 'muster-gateway-'));
@@ -81,7 +87,9 @@ export class TestGateway implements AsyncDisposable {
     const context: HostContext = { replica, local, members, server, naming, clock: systemClock, log: silent };
     const events = new MemberEventHub({ clock: systemClock, location: memberName });
     const lifecycle = publishApplied(replica, events);
-    const operations = new MemberOperations({ local, events, clock: systemClock, log: silent, memberId: 1, location: memberName });
+    const operations = new MemberOperations({ local, events, clock: systemClock, log: silent, memberId: () => 1, location: memberName });
+    const shared: { cluster?: KeyPair | undefined } = {};
+    const clusterFingerprint = (): string | undefined => shared.cluster && fingerprintOf(new X509Certificate(shared.cluster.certificate));
     const { config } = new ServerHost(context);
     if (withHttps) config.replace({ 'core.https_address': anyPort });
     await hosts?.(context, operations);
@@ -95,18 +103,20 @@ export class TestGateway implements AsyncDisposable {
       log: silent,
       stateDir,
       keyPair,
+      clusterFingerprint,
       ...(withHttps ? { httpsAddress: anyPort } : {}),
       controllers,
       providers,
     });
-    return new TestGateway(running, replica, context, events, keyPair, async () => {
+    const dispose = async (): Promise<void> => {
       await running.close(200);
       lifecycle[Symbol.dispose]();
       await operations.shutdown(100);
       await replica.close();
       local.close();
       rmSync(stateDir, { recursive: true, force: true });
-    });
+    };
+    return new TestGateway(running, replica, context, events, keyPair, dispose, shared);
   }
 
   /** Trusts a new client certificate; with `projects` a restricted one. */

@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { fingerprintOf } from '#identities/model';
 import type { Caller } from '#http-kit';
+import type { Identity } from '#replica/state';
 import { peerCred } from './peer-cred.js';
 import { stripForwarded, forwardedIdentity } from './forwarded.js';
 import type { TrustStore } from './trust-store.js';
@@ -21,7 +22,11 @@ export interface KnownCaller {
 export class Callers {
   readonly #known = new WeakMap<Socket, KnownCaller & { version: number }>();
 
-  constructor(private readonly trust: TrustStore) {}
+  constructor(
+    private readonly trust: TrustStore,
+    /** Fingerprint of the cluster's certificate; undefined where there is no cluster. */
+    private readonly clusterFingerprint: () => string | undefined = () => undefined,
+  ) {}
 
   /** @param readable false while there is no database to look in: nobody is trusted over TLS then, and nothing is kept */
   of(request: IncomingMessage, readable = true): KnownCaller {
@@ -37,7 +42,18 @@ export class Callers {
       return known;
     }
     const identity = forwardedIdentity(request.headers);
-    return identity ? { caller: { ...known.caller, identity }, metrics: false } : known;
+    return identity ? this.#forwarded(identity) : known;
+  }
+
+  /** True on a connection of another member. */
+  speaksForOthers(request: IncomingMessage): boolean {
+    return this.#known.get(request.socket)?.caller.identity.protocol === 'cluster';
+  }
+
+  /** Whom another member speaks for: with the rights that this member's own trust store gives, and no more. */
+  #forwarded(identity: Identity): KnownCaller {
+    if (identity.protocol === 'unix') return { caller: { identity, trusted: true, admin: true, local: false }, metrics: false };
+    return this.#certified(identity.username, identity.address, { local: false, ...(identity.username ? { fingerprint: identity.username } : {}) });
   }
 
   #tls(socket: TLSSocket): KnownCaller {
@@ -46,13 +62,20 @@ export class Callers {
     if (!certificate) return guest(address);
     const fingerprint = fingerprintOf(certificate);
     const shown = { fingerprint, certificate: certificate.raw, local: false };
+    if (fingerprint === this.clusterFingerprint()) {
+      return { caller: { identity: { protocol: 'cluster', username: fingerprint, address }, trusted: true, admin: true, ...shown }, metrics: false };
+    }
+    return this.#certified(fingerprint, address, shown);
+  }
+
+  #certified(fingerprint: string, address: string, shown: Pick<Caller, 'local' | 'fingerprint' | 'certificate'>): KnownCaller {
     const trusted = this.trust.find(fingerprint);
     switch (trusted?.type) {
       case undefined:
         return { caller: { ...guest(address).caller, ...shown }, metrics: false };
       case 'server':
         return {
-          caller: { identity: { protocol: 'cluster', username: fingerprint, address }, trusted: true, admin: true, ...shown },
+          caller: { identity: { protocol: 'tls', username: fingerprint, address }, trusted: true, admin: true, ...shown },
           metrics: false,
         };
       case 'metrics':

@@ -1,8 +1,10 @@
 import https from 'node:https';
 import type { RequestListener, Server, ServerOptions } from 'node:http';
+import type { Socket } from 'node:net';
 import { formatAddress, parseListenAddress } from '#server/model';
 import { fault, type Logger } from '#kit';
 import { connectionsMax, handshakeTimeoutMs } from './limits.js';
+import { type OnePort, sortConnection } from './one-port.js';
 
 export interface HttpsOptions {
   /** PEM. */
@@ -12,14 +14,26 @@ export interface HttpsOptions {
   handle: RequestListener;
   prepare: (server: Server) => void;
   log: Logger;
+  /** Who else is reached at this port. */
+  onePort?: OnePort;
 }
 
 /** The HTTPS listener, which can move while it serves: connections of an earlier address go on until their clients are done. */
 export class HttpsListener {
   #current: { address: string; server: https.Server } | undefined;
   readonly #leaving = new Set<https.Server>();
+  #pair: Pick<HttpsOptions, 'certificate' | 'key'>;
 
-  constructor(private readonly options: HttpsOptions) {}
+  constructor(private readonly options: HttpsOptions) {
+    this.#pair = options;
+  }
+
+  /** For connections from now on; those that are open go on. */
+  useCertificate(pair: Pick<HttpsOptions, 'certificate' | 'key'>): void {
+    this.#pair = pair;
+    for (const server of [this.#current?.server, ...this.#leaving])
+      server?.setSecureContext({ cert: pair.certificate, key: pair.key, minVersion: 'TLSv1.3' });
+  }
 
   get address(): string {
     return this.#current?.address ?? '';
@@ -68,7 +82,8 @@ export class HttpsListener {
   }
 
   #bind(address: string): Promise<https.Server> {
-    const { certificate, key, options, handle, prepare } = this.options;
+    const { options, handle, prepare, onePort } = this.options;
+    const { certificate, key } = this.#pair;
     const server = https.createServer(
       {
         ...options,
@@ -80,9 +95,12 @@ export class HttpsListener {
         handshakeTimeout: handshakeTimeoutMs,
         // Clients of LXD speak HTTP/1.1 here: websockets need it.
         ALPNProtocols: ['http/1.1'],
+        // So that nothing of a connection is read before it is known whose it is.
+        pauseOnConnect: onePort !== undefined,
       },
       handle,
     );
+    if (onePort) sortFirst(server, onePort);
     server.maxConnections = connectionsMax;
     prepare(server);
     const { host, port } = parseListenAddress(address);
@@ -118,6 +136,18 @@ export async function drain(server: Server, graceMs: number): Promise<void> {
   const timer = setTimeout(() => server.closeAllConnections(), graceMs);
   await drained;
   clearTimeout(timer);
+}
+
+/** Between the port and TLS. */
+function sortFirst(server: https.Server, port: OnePort): void {
+  const startTls = server.listeners('connection') as ((socket: Socket) => void)[];
+  server.removeAllListeners('connection');
+  const api = (socket: Socket): void => startTls.forEach((listener) => listener.call(server, socket));
+  server.on('connection', (socket: Socket) => {
+    if (port.wanted()) return void sortConnection(socket, port, api);
+    api(socket);
+    socket.resume();
+  });
 }
 
 const isInUse = (error: unknown): boolean => (error as NodeJS.ErrnoException).code === 'EADDRINUSE';

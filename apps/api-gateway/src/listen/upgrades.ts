@@ -21,6 +21,8 @@ export class Upgrades {
     handlers: readonly UpgradeHandler[],
     private readonly door: Door,
     private readonly log: Logger,
+    /** Takes what belongs to another member. */
+    private readonly elsewhere: (request: IncomingMessage, socket: Duplex, head: Buffer) => Promise<boolean> = () => Promise.resolve(false),
   ) {
     this.#routes = handlers.map((handler) => ({ pattern: pathPattern(handler.path), handler }));
   }
@@ -48,6 +50,7 @@ export class Upgrades {
   async #enter(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
     let requestId = '';
     try {
+      if (await this.elsewhere(request, socket, head)) return;
       const { handler, params } = this.find(pathOf(request))!;
       const api = this.door.enter(request, socket, { access: handler.access }, params);
       requestId = api.requestId;

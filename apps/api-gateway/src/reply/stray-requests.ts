@@ -1,3 +1,4 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { fault, type Logger } from '#kit';
 import { Door } from '../caller/door.js';
@@ -35,6 +36,16 @@ export class StrayRequests implements Strays {
     } catch (thrown) {
       this.failed(thrown, request, reply);
     }
+  }
+
+  /** For what never came to a route: a request that another member should have had. */
+  refuse(thrown: unknown, request: IncomingMessage, response: ServerResponse): void {
+    const it = faultOf(thrown);
+    if (it.kind === 'internal') this.log.error({ method: request.method, path: request.url?.split('?', 1)[0], err: thrown }, 'request failed');
+    if (response.headersSent || response.destroyed) return void response.destroy();
+    const { status, headers, body } = renderFault(it, '');
+    response.writeHead(status, { ...headers, 'content-length': Buffer.byteLength(body as string) });
+    response.end(body);
   }
 
   failed(thrown: unknown, request: FastifyRequest, reply: FastifyReply): void {

@@ -1,17 +1,18 @@
-import { X509Certificate } from 'node:crypto';
 import { chmodSync, mkdirSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { controllers, providers, startGateway } from '#apps/api-gateway';
-import { schema, startAgent } from '#apps/member-agent';
+import { startAgent } from '#apps/member-agent';
 import { startScheduler } from '#apps/scheduler';
+import { ClusterIdentity, type ClusterListeners, NetworkStore } from '#cluster/host';
 import { MemberEventHub } from '#events/host';
 import { serverCertificate } from '#identities/host';
 import { systemClock, type Logger } from '#kit';
-import { DirectMembers, type ServerInfo } from '#members';
-import { openLocalStore, openReplica } from '#replica';
+import { DirectMembers, RemoteMembers, type ServerInfo } from '#members';
+import { openLocalStore } from '#replica';
 import { version } from '../version.js';
 import { namingOf } from './naming.js';
+import { openMember } from './open-member.js';
 
 export interface DaemonOptions {
   stateDir: string;
@@ -38,39 +39,71 @@ export async function startDaemon({ stateDir, log, group }: DaemonOptions): Prom
   chmodSync(stateDir, 0o711);
 
   const clock = systemClock;
-  const worker = new URL('../../../member-agent/src/engine-worker.js', import.meta.url);
-  const replica = await openReplica({ stateDir, wings: schema, worker, log });
   const local = openLocalStore(join(stateDir, 'local.db'));
-  const keyPair = await serverCertificate(stateDir, hostname());
-  const fingerprint = new X509Certificate(keyPair.certificate).fingerprint256.replaceAll(':', '').toLowerCase();
-  const { member } = await replica.status();
+  const store = new NetworkStore(local);
+  const peers = store.read();
+  const identity = new ClusterIdentity(stateDir, await serverCertificate(stateDir, hostname()), peers.length > 0);
+  const { replica, membership, services, endEarly } = await openMember({ stateDir, log, local, identity, peers });
 
-  const memberName = (): string => 'none';
-  const members = new DirectMembers({ checked: process.env.MUSTER_CHECKED === '1', memberName });
+  const memberName = (): string => membership.name;
+  const remote = new RemoteMembers({
+    services,
+    address: (name) => membership.byName(name)?.address,
+    alive: () => membership.others.filter(({ id }) => agent.cluster?.links.alive(id)).map(({ name }) => name),
+    pair: () => identity.clusterPair,
+  });
+  const members = new DirectMembers({ checked: process.env.MUSTER_CHECKED === '1', memberName, remote }, services);
   const events = new MemberEventHub({ clock, location: memberName });
   const server: ServerInfo = {
     stateDir,
     memberName,
-    memberId: member.id,
+    get memberId() {
+      return membership.selfId;
+    },
     startedAt,
     pid: process.pid,
     version,
-    certificate: () => keyPair.certificate,
-    fingerprint: () => fingerprint,
+    certificate: () => identity.pair.certificate,
+    fingerprint: () => identity.fingerprint,
     shutdown: () => stopServices(true),
   };
   const context = { replica, local, members, server, naming: namingOf(stateDir), clock, log };
-  const agent = await startAgent({ ...context, events });
+  const listeners = (): ClusterListeners => ({
+    useCertificate: (pair) => gateway.useCertificate(pair),
+    listenHttps: (address) => gateway.gateway.listenHttps(address),
+    listenCluster: (address) => gateway.listenCluster(address),
+  });
+  const agent = await startAgent({ ...context, events, cluster: { replica, membership, identity, store, listeners } });
   const scheduler = await startScheduler(context);
   const config = agent.server.config.read();
+  await endEarly();
   const gateway = await startGateway({
     ...context,
     events,
     operations: agent.operations,
     stateDir,
     socketGroup: group,
-    keyPair,
+    keyPair: identity.pair,
     httpsAddress: config['core.https_address'],
+    clusterAddress: config['cluster.https_address'],
+    clusterFingerprint: () => identity.clusterPair && identity.fingerprint,
+    cluster: {
+      get clustered() {
+        return membership.clustered && identity.clusterPair !== undefined;
+      },
+      get selfId() {
+        return membership.selfId;
+      },
+      tls: () => identity.tls,
+      byId: (id) => membership.byId(id),
+      byName: (name) => membership.byName(name),
+      alive: (id) => agent.cluster?.links.alive(id) ?? false,
+    },
+    onePort: {
+      wanted: () => identity.clusterPair !== undefined,
+      engine: (fd) => replica.accept(fd),
+      services: (socket) => remote.accept(socket),
+    },
     metricsAddress: config['core.metrics_address'],
     controllers,
     providers,
@@ -93,7 +126,9 @@ export async function startDaemon({ stateDir, log, group }: DaemonOptions): Prom
     // The streams say so before their connections are cut.
     await new Promise(setImmediate);
     await gateway.close();
+    await remote.close();
     await replica.close();
+    membership[Symbol.dispose]();
     local.close();
     resolve();
   };

@@ -12,7 +12,7 @@ export interface DirectMembersOptions {
   /** Freeze messages and prove that they are plain data: in development and tests. */
   checked: boolean;
   /** Calls to another member, once there are some. */
-  remote?: Pick<Members, 'calls'>;
+  remote?: Pick<Members, 'calls' | 'others'>;
   /** Name of this member: a call that names it is direct. */
   memberName: () => string;
 }
@@ -43,6 +43,10 @@ export class DirectMembers implements Members {
       },
     ]);
     return Object.fromEntries(entries) as Calls<S>;
+  }
+
+  others(): readonly string[] {
+    return this.options.remote?.others() ?? [];
   }
 
   serve<S extends ServiceDefinition>(service: S, handlers: Calls<S>): void {

@@ -1,4 +1,4 @@
-import { type ChannelOptions, Client, credentials } from '@grpc/grpc-js';
+import { type ChannelCredentials, type ChannelOptions, Client, credentials } from '@grpc/grpc-js';
 import type { ServiceDefinition } from '../calls.js';
 import type { CallContext } from '../context.js';
 import { cancelled } from '../call-faults.js';
@@ -21,9 +21,9 @@ const options: ChannelOptions = {
 export class GrpcChannel {
   readonly #client: Client;
 
-  /** @param path unix socket */
-  constructor(path: string) {
-    this.#client = new Client(`unix:${path}`, credentials.createInsecure(), options);
+  /** @param target `unix:` and the path of a socket; or `host:port`, then with credentials */
+  constructor(target: string, secure: ChannelCredentials = credentials.createInsecure(), more: ChannelOptions = {}) {
+    this.#client = new Client(target, secure, { ...options, ...more });
   }
 
   /** @throws Fault as the handler threw it, or unavailable when there was no answer */

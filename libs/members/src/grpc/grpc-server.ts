@@ -1,4 +1,5 @@
 import { chmodSync, rmSync } from 'node:fs';
+import type { Socket } from 'node:net';
 import { type sendUnaryData, Server, ServerCredentials, type ServerUnaryCall, type ServiceDefinition as GrpcServiceDefinition } from '@grpc/grpc-js';
 import type { ServiceDefinition } from '../calls.js';
 import { faultToStatus } from '../fault-rpc.js';
@@ -25,6 +26,11 @@ export class GrpcServer {
       },
     ]);
     this.#server.addService(service as unknown as GrpcServiceDefinition, Object.fromEntries(implementation));
+  }
+
+  /** Takes connections that somebody else has accepted. The credentials are those of the moment. */
+  injector(secure: ServerCredentials): { injectConnection(socket: Socket): void } {
+    return this.#server.createConnectionInjector(secure);
   }
 
   async listen(path: string): Promise<void> {

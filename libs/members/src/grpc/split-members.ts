@@ -17,7 +17,7 @@ export interface SplitMembersOptions {
   directory: string;
   role: ProcessRole;
   memberName: () => string;
-  remote?: Pick<Members, 'calls'>;
+  remote?: Pick<Members, 'calls' | 'others'>;
 }
 
 /** One of several processes of a member: what it serves itself it calls itself, the rest by gRPC over the unix socket of the process that does. */
@@ -48,6 +48,10 @@ export class SplitMembers implements Members {
     ) as Calls<S>;
   }
 
+  others(): readonly string[] {
+    return this.options.remote?.others() ?? [];
+  }
+
   serve<S extends ServiceDefinition>(service: S, handlers: Calls<S>): void {
     this.#services.add(service, handlers);
     this.#server.add(service);
@@ -66,7 +70,7 @@ export class SplitMembers implements Members {
   #channel(role: ProcessRole): GrpcChannel {
     let channel = this.#channels.get(role);
     if (!channel) {
-      channel = new GrpcChannel(join(this.options.directory, `${role}.rpc`));
+      channel = new GrpcChannel(`unix:${join(this.options.directory, `${role}.rpc`)}`);
       this.#channels.set(role, channel);
     }
     return channel;

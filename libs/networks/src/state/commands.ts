@@ -3,7 +3,7 @@ import { fault } from '#kit';
 import { isUsed, renameTarget, setReferences, targetOf, usedBy } from '#projects/state';
 import { defineCommand, type CommandContext } from '#replica/state';
 import { checks, memberKeys, validateNetwork, type NetworkStatus } from '../model/index.js';
-import { findNetwork, network, networkById, type NetworkRecord } from './queries.js';
+import { findNetwork, network, networkById, networks, type NetworkRecord } from './queries.js';
 import { NetworkMemberRow, NetworkRow } from './tables.js';
 
 export interface NetworkPut {
@@ -37,6 +37,18 @@ export const createNetwork = defineCommand<NetworkPut & { project: string; name:
     setReferences(ctx, { kind: 'network', id, url: apiUrl(['networks', name], project) }, [targetOf('project', project)]);
     emit(ctx, 'network-created', project, name);
     return { id };
+  },
+});
+
+/** Every network of the cluster is for a member that came later, too; it makes them and says so. */
+export const joinNetworks = defineCommand<{ member: number; own: { name: string; config: ConfigMap }[] }>({
+  name: 'networks.join',
+  async run(ctx, { member, own }) {
+    for (const { id, name, project, members } of networks(ctx.sql)) {
+      if (members.has(member)) continue;
+      const config = (project === 'default' && own.find((one) => one.name === name)?.config) || {};
+      await ctx.em.insert(NetworkMemberRow, { network: id, member, status: 'Pending', config });
+    }
   },
 });
 

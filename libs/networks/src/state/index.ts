@@ -1,5 +1,5 @@
 import type { StateWing } from '#replica/state';
-import { createNetwork, deleteNetwork, renameNetwork, setNetworkStatus, updateNetwork } from './commands.js';
+import { createNetwork, deleteNetwork, joinNetworks, renameNetwork, setNetworkStatus, updateNetwork } from './commands.js';
 import { NetworkMemberRow, NetworkRow, networkMigrations } from './tables.js';
 
 export * from './commands.js';
@@ -9,5 +9,5 @@ export const networksState: StateWing = {
   subject: 'networks',
   entities: [NetworkRow, NetworkMemberRow],
   migrations: networkMigrations,
-  commands: [createNetwork, setNetworkStatus, updateNetwork, renameNetwork, deleteNetwork],
+  commands: [createNetwork, joinNetworks, setNetworkStatus, updateNetwork, renameNetwork, deleteNetwork],
 };

@@ -21,7 +21,8 @@ export interface MemberOperationsOptions {
   events: EventHub;
   clock: Clock;
   log: Logger;
-  memberId: number;
+  /** Of this member; another one once it has joined a cluster. */
+  memberId: () => number;
   /** Name of this member, `none` when standalone. */
   location: () => string;
 }
@@ -43,7 +44,7 @@ export class MemberOperations implements Operations {
     if (this.#live.size >= liveMax) throw fault.unavailable('Too many operations', { retryAfterS: 5 });
     const { clock, log, memberId, location } = this.options;
     const operation = new TrackedOperation({
-      id: operationId(memberId, (this.#lastIdMs = Math.max(this.#lastIdMs + 1, clock.now().getTime())), randomBytes(16)),
+      id: operationId(memberId(), (this.#lastIdMs = Math.max(this.#lastIdMs + 1, clock.now().getTime())), randomBytes(16)),
       request,
       location: location(),
       now: () => clock.now(),

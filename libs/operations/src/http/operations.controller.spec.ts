@@ -28,7 +28,7 @@ describe.each(adapters)('operations over http, %s', (_name, open) => {
     pair = await open();
     local = openLocalStore(':memory:');
     const events = new MemberEventHub({ clock: systemClock, location: () => 'none' });
-    operations = new MemberOperations({ local, events, clock: systemClock, log: silent, memberId: 1, location: () => 'none' });
+    operations = new MemberOperations({ local, events, clock: systemClock, log: silent, memberId: () => 1, location: () => 'none' });
     serveOperations(pair.agent, operations);
     controller = new OperationsController(pair.gateway);
   });
@@ -97,7 +97,7 @@ describe.each(adapters)('operations over http, %s', (_name, open) => {
       events: new MemberEventHub({ clock: systemClock, location: () => 'none' }),
       clock: systemClock,
       log: silent,
-      memberId: 1,
+      memberId: () => 1,
       location: () => 'none',
     });
     await using second = await open();
@@ -131,7 +131,7 @@ describe.each(adapters)('operations over http, %s', (_name, open) => {
     await operations.cancel(id);
     const events = new MemberEventHub({ clock: systemClock, location: () => 'none' });
     await using second = await open();
-    serveOperations(second.agent, new MemberOperations({ local, events, clock: systemClock, log: silent, memberId: 1, location: () => 'none' }));
+    serveOperations(second.agent, new MemberOperations({ local, events, clock: systemClock, log: silent, memberId: () => 1, location: () => 'none' }));
     const later = new OperationsController(second.gateway);
     expect(metadata(await later.read(request(admin, '/', id)))).toMatchObject({ metadata: { secret: '<hidden>' } });
     for (const secret of ['<hidden>', 'open sesame']) {

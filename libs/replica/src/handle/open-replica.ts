@@ -16,6 +16,8 @@ export interface OpenReplicaOptions {
   readonly network?: EngineNetwork;
   readonly leases?: boolean;
   readonly log?: Logger;
+  /** Called as soon as the engine runs, before it is ready: its peers need a way to it. */
+  readonly opened?: (replica: MemberReplica) => void;
   /** If the caller holds the directory already. It stays the caller's. */
   readonly lock?: Disposable;
   /** The worker ended by itself: log what you must, and end the process. By default the error is thrown out of the event loop. */
@@ -46,6 +48,7 @@ export async function openReplica(options: OpenReplicaOptions): Promise<MemberRe
     const home = new EngineHome({ stateDir, worker, leases, log, died });
     const engine = await home.open({ member: 1 }, network, (applied) => handle?.applied(applied));
     handle = new ReplicaHandle(engine, home, wings, lock);
+    options.opened?.(handle);
     const alone = network.peers.length < 2;
     await readyWithin(engine, alone ? READY_MS : QUORUM_MS).catch((error: unknown) => {
       if (alone) throw error;

@@ -39,6 +39,24 @@ export class PoolLifecycle {
     });
   }
 
+  /** A pool that the cluster has and this member has not yet. `own`: its member-specific keys here. */
+  join(name: string, own: Record<string, string>, call: CallContext): Promise<void> {
+    const { replica, server, log } = this.context;
+    const as = optionsOf(call);
+    const memberId = server.memberId;
+    return this.#locks.hold([name], async () => {
+      await replica.submit(state.definePoolOn, { name, memberId, config: own }, as);
+      await this.intents.during({ kind: 'create-pool', pool: name, made: false }, async (update) => {
+        await using undo = new Undo(log);
+        const { driver, config } = state.pool(replica.reader, name);
+        const made = await this.pools.make(name, driver, { ...config, ...own }, () => update({ kind: 'create-pool', pool: name, made: true }));
+        undo.add('pool', () => this.pools.destroy(name, driver, made));
+        await replica.submit(state.poolMade, { name, memberId, config: made }, as);
+        undo.drop();
+      });
+    });
+  }
+
   /** The disk first, so that what cannot be done is never recorded. */
   update(name: string, put: { description: string; config: Record<string, string> }, ifMatch: string | undefined, call: CallContext): Promise<void> {
     const { replica, server } = this.context;

@@ -16,6 +16,7 @@ export const storageState: StateWing = {
   migrations: storageMigrations,
   commands: [
     pools.definePool,
+    pools.definePoolOn,
     pools.poolMade,
     pools.updatePool,
     pools.beginPoolRemoval,

@@ -21,6 +21,17 @@ export const definePool = defineCommand<{ name: string; driver: string; descript
   },
 });
 
+/** A pool of the cluster is about to be made on a member that came later. */
+export const definePoolOn = defineCommand<{ name: string; memberId: number; config: Record<string, string> }>({
+  name: 'storage.definePoolOn',
+  async run(ctx, { name, memberId, config }) {
+    const record = pool(ctx.sql, name);
+    if (record.members.some((one) => one.memberId === memberId)) throw fault.conflict(`The storage pool "${name}" is on this member already`);
+    const { member } = splitPoolConfig(withoutUnset(config));
+    await ctx.em.insert(StoragePoolMemberRow, { poolId: record.id, memberId, config: member, state: 'pending' });
+  },
+});
+
 /** It is there on a member, with the config that its making settled. */
 export const poolMade = defineCommand<{ name: string; memberId: number; config: Record<string, string> }>({
   name: 'storage.poolMade',

@@ -1,4 +1,4 @@
-import type { Readable } from 'node:stream';
+import type { Duplex, Readable } from 'node:stream';
 import { InstancesAgentService, type CallContext, type Calls, type FileReply, type InstanceMessage, type WriteFileRequest } from '#members';
 import {
   zeroTime,
@@ -35,6 +35,7 @@ import type { InstanceHostPorts } from './ports.js';
 import { InstancePower } from './power.js';
 import { autostart, recoverInstances, stopAll } from './recovery.js';
 import { drivers } from './registry.js';
+import { InstanceSftp } from './sftp/instance-sftp.js';
 import { InstanceSnapshots } from './snapshots.js';
 import { Templates } from './templates.js';
 import { InstanceTools } from './tools.js';
@@ -58,6 +59,7 @@ export class InstancesAgent {
   readonly snapshots: InstanceSnapshots;
   readonly states: InstanceStates;
   readonly files: InstanceFiles;
+  readonly #sftp: InstanceSftp;
   readonly metadata: InstanceMetadata;
   readonly devices: OwnedDevices;
   readonly #intents: InstanceIntents;
@@ -79,6 +81,8 @@ export class InstancesAgent {
     this.snapshots = new InstanceSnapshots(this.tools, this.power, this.devices, this.#intents);
     this.states = new InstanceStates(this.tools);
     this.files = new InstanceFiles(this.tools, this.power);
+    this.#sftp = new InstanceSftp(this.tools, this.files);
+    this.power.rootChanges = ({ id }) => this.#sftp.end(id);
     this.metadata = new InstanceMetadata(this.tools);
     this.#exec = new InstanceExec(this.tools, this.power);
     this.#logs = new InstanceLogs(this.tools, this.power);
@@ -115,6 +119,7 @@ export class InstancesAgent {
   /** `host`: the machine goes down, and everything stops; otherwise all goes on running without us. */
   async stop(options: { host: boolean }): Promise<void> {
     clearInterval(this.#expiry);
+    await this.#sftp.stop();
     if (options.host) await stopAll(this);
     this.#cpus.stop();
     this.tools.writer.stop();
@@ -181,6 +186,11 @@ export class InstancesAgent {
         return nothing;
       },
 
+      serveSftp: async ({ instance, ticket }) => {
+        await this.#sftp.serve(this.#named(instance), () => this.#connection(ticket));
+        return nothing;
+      },
+
       createInstanceSnapshot: async ({ instance, name, stateful, expiresAt }, call) => {
         const record = this.#named(instance);
         const wanted = { name: name || this.snapshots.nextName(record), stateful, expiresAt: expiresAt === zeroTime ? '' : expiresAt };
@@ -233,6 +243,12 @@ export class InstancesAgent {
 
   #body({ ticket }: Pick<WriteFileRequest, 'ticket'>): Readable {
     return this.tools.context.members.streams.open(ticket);
+  }
+
+  #connection(ticket: string): Duplex {
+    const stream = this.tools.context.members.streams.open(ticket);
+    if (!('write' in stream)) throw fault.invalid('Not a connection');
+    return stream;
   }
 
   #operation(

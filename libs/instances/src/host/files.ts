@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { text } from 'node:stream/consumers';
 import { join, posix } from 'node:path';
-import { fromHost, RootDir, toHost, type Idmap } from '#host-kit';
+import { fromHost, RootDir, toHost, type Idmap, type Owner } from '#host-kit';
 import { Fault, fault } from '#kit';
 import type { CallContext, FileReply } from '#members';
 import { isRunning } from '../model/index.js';
@@ -24,9 +24,11 @@ export interface FileWrite {
 }
 
 /** An instance's root, open; and which ids its files have here. */
-interface OpenRoot extends AsyncDisposable {
+export interface OpenRoot extends AsyncDisposable {
   root: RootDir;
-  idmap: Idmap;
+  inside(owner: Owner): Owner;
+  /** @throws Fault invalid for an owner that the container does not have */
+  onHost(owner: Owner): Owner;
 }
 
 /** Files inside this member's instances, running or not. */
@@ -37,13 +39,13 @@ export class InstanceFiles {
   ) {}
 
   async stat(record: InstanceRecord, path: string): Promise<FileReply> {
-    await using open = await this.#open(record);
+    await using open = await this.open(record);
     return describe(open, path);
   }
 
   /** A file's bytes come as a ticket: the caller opens it. */
   async read(record: InstanceRecord, path: string, by: CallContext): Promise<FileReply> {
-    const open = await this.#open(record);
+    const open = await this.open(record);
     let handedOver = false;
     try {
       const reply = describe(open, path);
@@ -69,9 +71,10 @@ export class InstanceFiles {
 
   /** Owner and mode are those asked for where something is made; what exists keeps its own. @throws Fault */
   async write(record: InstanceRecord, path: string, write: FileWrite, by: CallContext): Promise<void> {
-    await using open = await this.#open(record);
-    const { root, idmap } = open;
-    const owner = ownerOf(idmap, write.uid, write.gid);
+    await using open = await this.open(record);
+    const { root } = open;
+    // Root's, where nobody is named.
+    const owner = open.onHost({ uid: write.uid ?? 0, gid: write.gid ?? 0 });
     if (write.type === 'directory') {
       write.body.resume();
       if (followed(root, path)) return;
@@ -90,18 +93,19 @@ export class InstanceFiles {
   }
 
   async remove(record: InstanceRecord, path: string, by: CallContext): Promise<void> {
-    await using open = await this.#open(record);
+    await using open = await this.open(record);
     if (open.root.stat(path, false).isDirectory()) open.root.removeDirectory(path);
     else open.root.unlink(path);
     this.tools.tell(record, 'instance-file-deleted', by, { path });
   }
 
-  async #open(record: InstanceRecord): Promise<OpenRoot> {
+  /** Its files as they are now; of no use any more when it starts or ends. @throws Fault */
+  async open(record: InstanceRecord): Promise<OpenRoot> {
     const { state, pid } = await this.power.power(record);
     const { idmaps, ports } = this.tools;
     if (isRunning(state) && pid > 0) {
       const root = RootDir.open(`/proc/${pid}/root`);
-      return { root, idmap: idmaps.current(record), [Symbol.asyncDispose]: async () => root[Symbol.dispose]() };
+      return { root, ...owners(idmaps.current(record)), [Symbol.asyncDispose]: async () => root[Symbol.dispose]() };
     }
     const volume = await ports.storage.mount(rootVolume(record));
     try {
@@ -110,7 +114,7 @@ export class InstanceFiles {
         root[Symbol.dispose]();
         await volume[Symbol.asyncDispose]();
       };
-      return { root, idmap: idmaps.onDisk(record), [Symbol.asyncDispose]: close };
+      return { root, ...owners(idmaps.onDisk(record)), [Symbol.asyncDispose]: close };
     } catch (error) {
       await volume[Symbol.asyncDispose]();
       throw error;
@@ -118,13 +122,12 @@ export class InstanceFiles {
   }
 }
 
-function describe({ root, idmap }: OpenRoot, path: string): FileReply {
+function describe({ root, inside }: OpenRoot, path: string): FileReply {
   const stats = root.stat(path, false);
   const type = stats.isDirectory() ? 'directory' : stats.isSymbolicLink() ? 'symlink' : 'file';
   return {
     type,
-    uid: fromHost(orIdentity(idmap), 'uid', stats.uid) ?? nobody,
-    gid: fromHost(orIdentity(idmap), 'gid', stats.gid) ?? nobody,
+    ...inside(stats),
     mode: stats.mode & 0o7777,
     modified: stats.mtime.toISOString(),
     size: stats.size,
@@ -135,13 +138,17 @@ function describe({ root, idmap }: OpenRoot, path: string): FileReply {
 }
 
 const identity: Idmap = [{ isUid: true, isGid: true, hostId: 0, nsId: 0, range: 0xffff_ffff }];
-const orIdentity = (idmap: Idmap): Idmap => (idmap.length > 0 ? idmap : identity);
 
-/** Ids of the host for ids inside; root where none is given. @throws Fault invalid for one that the container does not have */
-function ownerOf(idmap: Idmap, uid = 0, gid = 0): { uid: number; gid: number } {
-  const host = { uid: toHost(orIdentity(idmap), 'uid', uid), gid: toHost(orIdentity(idmap), 'gid', gid) };
-  if (host.uid === undefined || host.gid === undefined) throw fault.invalid('The owner is not one of the instance');
-  return host as { uid: number; gid: number };
+function owners(map: Idmap): Pick<OpenRoot, 'inside' | 'onHost'> {
+  const idmap = map.length > 0 ? map : identity;
+  return {
+    inside: ({ uid, gid }) => ({ uid: fromHost(idmap, 'uid', uid) ?? nobody, gid: fromHost(idmap, 'gid', gid) ?? nobody }),
+    onHost: (owner) => {
+      const [uid, gid] = [toHost(idmap, 'uid', owner.uid), toHost(idmap, 'gid', owner.gid)];
+      if (uid === undefined || gid === undefined) throw fault.invalid('The owner is not one of the instance');
+      return { uid, gid };
+    },
+  };
 }
 
 function followed(root: RootDir, path: string): boolean {

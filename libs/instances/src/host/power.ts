@@ -55,6 +55,8 @@ export class InstancePower {
   readonly #waiting = new Map<number, Set<() => void>>();
   /** Removes an ephemeral instance; set by who can. */
   removeEphemeral: (record: InstanceRecord) => Promise<void> = async () => {};
+  /** Told when a root is another from now on: at a start, at an end, before it is removed. What was opened below it is closed when this resolves. */
+  rootChanges: (record: Pick<InstanceRecord, 'id'>) => Promise<void> = async () => {};
   /** Told after a start and after an end. */
   changed: () => void = () => {};
 
@@ -103,6 +105,7 @@ export class InstancePower {
 
   /** Before it is removed: nothing of it runs, and its end has been seen to. */
   async makeStopped(record: InstanceRecord, by: CallContext): Promise<void> {
+    await this.rootChanges(record);
     if (this.#isOurs(record)) {
       const expected: Expected = { lifecycle: [], by, lastPower: 'STOPPED', keepEphemeral: true };
       return this.#stop(record, expected, { force: true, timeoutMs: 0 }, new AbortController().signal);
@@ -169,6 +172,7 @@ export class InstancePower {
     const driver = this.tools.driver(record);
     const key = paths.key(record);
     if (isRunning((await driver.power(key)).state)) throw alreadyRunning();
+    await this.rootChanges(record);
     await using undo = new Undo(log);
     const volume = await ports.storage.mount(rootVolume(record));
     undo.add('mount', () => volume[Symbol.asyncDispose]());
@@ -312,6 +316,7 @@ export class InstancePower {
 
   /** What is left of an instance that no longer runs. */
   async #release(record: InstanceRecord): Promise<void> {
+    await this.rootChanges(record);
     await this.devices.release(record);
     const volume = this.#mounts.get(record.id);
     if (!volume) return;

@@ -1,6 +1,7 @@
 import { filesController } from './files.controller.js';
 import { instancesController } from './instances.controller.js';
 import { sessionsController } from './sessions.controller.js';
+import { sftpController } from './sftp.controller.js';
 import { snapshotsController } from './snapshots.controller.js';
 import { trees } from './trees.js';
 
@@ -12,5 +13,6 @@ export const instancesControllers = trees.flatMap((tree) => [
   instancesController(tree),
   sessionsController(tree),
   filesController(tree),
+  sftpController(tree),
   snapshotsController(tree),
 ]);

@@ -120,6 +120,14 @@ export interface WriteFileRequest {
   ticket: string;
 }
 
+export interface ServeSftpRequest {
+  instance:
+    | InstanceMessage
+    | undefined;
+  /** The connection; a refusal leaves it with the caller. */
+  ticket: string;
+}
+
 export interface CreateInstanceSnapshotRequest {
   instance:
     | InstanceMessage
@@ -1193,6 +1201,63 @@ export const WriteFileRequest: MessageFns<WriteFileRequest> = {
   },
 };
 
+function createBaseServeSftpRequest(): ServeSftpRequest {
+  return { instance: undefined, ticket: "" };
+}
+
+export const ServeSftpRequest: MessageFns<ServeSftpRequest> = {
+  encode(message: ServeSftpRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.instance !== undefined) {
+      InstanceMessage.encode(message.instance, writer.uint32(10).fork()).join();
+    }
+    if (message.ticket !== "") {
+      writer.uint32(18).string(message.ticket);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ServeSftpRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseServeSftpRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.instance = InstanceMessage.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.ticket = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 function createBaseCreateInstanceSnapshotRequest(): CreateInstanceSnapshotRequest {
   return { instance: undefined, name: "", stateful: false, expiresAt: undefined };
 }
@@ -1709,6 +1774,16 @@ export const InstancesAgentService = {
     responseSerialize: (value: Done): Buffer => Buffer.from(Done.encode(value).finish()),
     responseDeserialize: (value: Buffer): Done => Done.decode(value),
   },
+  /** Takes over a client's connection, after the head of its request; the answer to that, 101, is the agent's. */
+  serveSftp: {
+    path: "/muster.v1.InstancesAgent/ServeSftp" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ServeSftpRequest): Buffer => Buffer.from(ServeSftpRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ServeSftpRequest => ServeSftpRequest.decode(value),
+    responseSerialize: (value: Done): Buffer => Buffer.from(Done.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Done => Done.decode(value),
+  },
   createInstanceSnapshot: {
     path: "/muster.v1.InstancesAgent/CreateInstanceSnapshot" as const,
     requestStream: false as const,
@@ -1845,6 +1920,8 @@ export interface InstancesAgentServer extends UntypedServiceImplementation {
   readFile: handleUnaryCall<InstanceFileRequest, FileReply>;
   writeFile: handleUnaryCall<WriteFileRequest, Done>;
   deleteFile: handleUnaryCall<InstanceFileRequest, Done>;
+  /** Takes over a client's connection, after the head of its request; the answer to that, 101, is the agent's. */
+  serveSftp: handleUnaryCall<ServeSftpRequest, Done>;
   createInstanceSnapshot: handleUnaryCall<CreateInstanceSnapshotRequest, OperationReply>;
   renameInstanceSnapshot: handleUnaryCall<RenameInstanceSnapshotRequest, OperationReply>;
   deleteInstanceSnapshot: handleUnaryCall<InstanceSnapshotMessage, OperationReply>;

@@ -1,5 +1,5 @@
 import { linkExists } from '#host-kit';
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { fault } from '#kit';
 import type { BondState, BridgeState, NetworkState } from '../model/index.js';
 import { addressesOf, linkFile, listLinks } from './ip.command.js';
@@ -46,7 +46,7 @@ export async function interfaceState(link: string): Promise<NetworkState> {
     type: typeOf(flags),
     bond: bondState(link),
     bridge: bridgeState(link),
-    vlan: null,
+    vlan: vlanState(link),
     ovn: null,
   };
 }
@@ -82,6 +82,14 @@ function bridgeState(link: string): BridgeState | null {
     vlan_filtering: file('vlan_filtering') === '1',
     upper_devices: readdirSync(`/sys/class/net/${link}/brif`),
   };
+}
+
+/** From /proc/net/vlan, which only kernels with VLANs have. */
+function vlanState(link: string): NetworkState['vlan'] {
+  const path = `/proc/net/vlan/${link}`;
+  if (!existsSync(path)) return null;
+  const text = readFileSync(path, 'utf8');
+  return { lower_device: /^Device: (\S+)/m.exec(text)?.[1] ?? '', vid: Number(/VID: (\d+)/.exec(text)?.[1] ?? 0) };
 }
 
 function bondState(link: string): BondState | null {

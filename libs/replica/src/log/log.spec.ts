@@ -137,6 +137,29 @@ describe('the log', () => {
     }
   });
 
+  it('makes durable what a killed process had written, before it writes anything behind it', () => {
+    const log = open();
+    log.append({ entries: [entry(1)] });
+    log.close();
+    const calls: string[] = [];
+    const real = realDisk(directory);
+    const watched: Disk = {
+      ...real,
+      open: (name) => {
+        const file = real.open(name);
+        return {
+          sizeBytes: file.sizeBytes,
+          read: (offset, length) => file.read(offset, length),
+          write: (offset, bytes) => (calls.push('write'), file.write(offset, bytes)),
+          sync: () => (calls.push('sync'), file.sync()),
+          close: () => file.close(),
+        };
+      },
+    };
+    Log.open(watched, { segmentBytes: 64 * 1024 }).append({ boots: ['next'] });
+    expect(calls).toEqual(['sync', 'write', 'sync']);
+  });
+
   it('begins anew behind a snapshot', () => {
     const log = open();
     for (let n = 1; n <= 60; n += 1) log.append({ entries: [entry(n, 3000)] });

@@ -163,6 +163,9 @@ export function recover(disk: Disk, rules: LogRules = logRules): Recovered {
   }
   replay.finish();
   // Only now, when nothing turned out to be damage, may anything be written.
+  // A process that was killed may have left its last batch unsynced in the page cache, where this start found it. It must be durable before anything
+  // is written behind it: should the power fail then, it would be missing with a later batch behind it.
+  segments[lastUsed]?.file.sync();
   const tornBytes = rests.reduce((sum, { file, bytes, from }) => sum + wipe(file, bytes, from), 0);
   const unused = segments.splice(lastUsed + 1);
   for (const segment of unused) {

@@ -96,7 +96,7 @@ export class InstanceSnapshots {
     const { description, ephemeral, config, devices } = snapshot;
     const before = this.tools.again(record);
     const put = { architecture, profiles, description, ephemeral, config, devices };
-    await this.tools.writer.submit(state.updateInstance, { project, name, put, byUser: false }, by);
+    await this.tools.writer.submit(state.updateInstance, { project, name, put, byUser: false, restored: snapshot.name }, by);
     await this.devices.change(before, this.tools.again(record), 0, by);
   }
 

@@ -2,7 +2,7 @@ import { checkEtag, type ConfigMap, type DevicesMap, type InstanceType, type Sta
 import { fault } from '#kit';
 import { effectiveProject } from '#projects/state';
 import { defineCommand, type CommandContext } from '#replica/state';
-import { insertVolume, removeVolume, renameVolume } from '#storage/state';
+import { findSnapshot as findVolumeSnapshot, insertVolume, removeVolume, renameVolume, updateVolume, volume } from '#storage/state';
 import { checkInstanceName, isRootDisk, rootPool } from '../model/index.js';
 import { checkProjectLimits } from './project-limits.js';
 import { findInstance, instance, instanceById, instanceEtag, type InstanceRecord } from './queries.js';
@@ -80,10 +80,20 @@ export interface InstanceChange {
 
 const keptByServer = ['volatile.idmap.base', 'volatile.idmap.current', 'volatile.idmap.next', 'volatile.last_state.idmap'];
 
-/** `byUser`: with all checks and the event; otherwise what the server itself sets back (a restore). */
-export const updateInstance = defineCommand<{ project: string; name: string; put: InstanceChange; ifMatch?: string; byUser: boolean }>({
+export interface InstanceUpdate {
+  project: string;
+  name: string;
+  put: InstanceChange;
+  ifMatch?: string;
+  /** With all checks and the event; otherwise what the server itself sets back. */
+  byUser: boolean;
+  /** The snapshot that it becomes again: its volume's row, too. */
+  restored?: string;
+}
+
+export const updateInstance = defineCommand<InstanceUpdate>({
   name: 'instances.update',
-  run(ctx, { project, name, put, ifMatch, byUser }) {
+  run(ctx, { project, name, put, ifMatch, byUser, restored }) {
     const before = instance(ctx.sql, project, name);
     checkEtag(ifMatch, instanceEtag(before));
     const profiles = profilesFor(ctx.sql, project, put.profiles);
@@ -107,11 +117,18 @@ export const updateInstance = defineCommand<{ project: string; name: string; put
     );
     setProfiles(ctx, before.id, profiles);
     refer(ctx, before.id);
+    if (restored !== undefined) restoreVolumeRow(ctx, before, restored);
     if (!byUser) return;
     checkProjectLimits(ctx.sql, project);
     emit(ctx, 'instance-updated', { project, name });
   },
 });
+
+function restoreVolumeRow(ctx: CommandContext, record: InstanceRecord, snapshot: string): void {
+  const ref = rootVolume(record);
+  const was = findVolumeSnapshot(ctx.sql, volume(ctx.sql, ref, record.memberId).id, snapshot);
+  if (was) updateVolume(ctx, ref, was, record.memberId);
+}
 
 function checkRootPool(before: InstanceRecord, after: DevicesMap): void {
   const root = Object.values(after).find(isRootDisk);

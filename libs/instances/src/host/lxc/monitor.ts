@@ -9,12 +9,7 @@ import { commandSocketName } from './socket-name.js';
 const commands = { stop: 2, state: 3, initPid: 4 } as const;
 const states: readonly PowerState[] = ['stopped', 'starting', 'running', 'stopping', 'aborting', 'freezing', 'frozen', 'running'];
 const answerBytes = 16;
-const EACCES = 13;
-/**
- * The monitor asks the kernel for the sender's credentials only once it has accepted the connection: what was written before comes without them and is
- * refused. The next try meets it prepared.
- */
-const noCredentials = Symbol('no credentials');
+const triesMax = 50;
 const patienceMs = 5_000;
 const stopPatienceMs = 60_000;
 const SIGKILL = 9;
@@ -75,19 +70,22 @@ export class Monitor {
     };
   }
 
-  /** The answer's data word; undefined when there is no monitor, or it went away meanwhile. */
+  /**
+   * The answer's data word; undefined when there is no monitor. Only a refused connection means that: one that closes without an answer, or a refusal,
+   * may be the moment between the monitor's accept and its asking for our credentials, and is asked again.
+   */
   async #ask(command: number, timeoutMs = patienceMs): Promise<number | undefined> {
     for (let tries = 1; ; tries++) {
-      const answer = await this.#askOnce(command, timeoutMs);
-      if (answer !== noCredentials) return answer;
-      if (tries === 50) throw fault.internal('The monitor of the container refused');
+      const socket = await this.#connect();
+      if (!socket) return undefined;
+      const answer = await this.#askOnce(socket, command, timeoutMs);
+      if (answer !== undefined) return answer;
+      if (tries === triesMax) throw fault.internal('The monitor of the container refused');
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
   }
 
-  async #askOnce(command: number, timeoutMs: number): Promise<number | typeof noCredentials | undefined> {
-    const socket = await this.#connect();
-    if (!socket) return undefined;
+  #askOnce(socket: Socket, command: number, timeoutMs: number): Promise<number | undefined> {
     const request = Buffer.alloc(answerBytes);
     request.writeInt32LE(command, 0);
     return new Promise((resolve, reject) => {
@@ -103,10 +101,8 @@ export class Monitor {
       socket.on('data', (chunk) => {
         answer = Buffer.concat([answer, chunk]);
         if (answer.length < answerBytes) return;
-        const status = answer.readInt32LE(0);
-        const failed = status < 0;
-        if (status === -EACCES) return done(() => resolve(noCredentials));
-        done(() => (failed ? reject(fault.internal('The monitor of the container refused')) : resolve(Number(answer.readBigInt64LE(8)))));
+        const refused = answer.readInt32LE(0) < 0;
+        done(() => resolve(refused ? undefined : Number(answer.readBigInt64LE(8))));
       });
       socket.on('error', () => done(() => resolve(undefined)));
       socket.on('close', () => done(() => resolve(undefined)));

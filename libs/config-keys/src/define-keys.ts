@@ -27,7 +27,7 @@ export interface KeyDefinition {
 export type KeyDefinitions = Record<string, KeyDefinition>;
 
 /**
- * Keys of one kind of object, declared once. A name may be a pattern: `*` stands for one word without dots, a trailing `.*` for anything
+ * Keys of one kind of object, declared once. A name may be a pattern: `*` stands for one word without dots, `**` for any words, a trailing `.*` for anything
  * (`user.*`, `volatile.*.hwaddr`, `limits.kernel.*`).
  */
 export class Keys {
@@ -85,7 +85,9 @@ export function defineKeys(entity: string, ...parts: KeyDefinitions[]): Keys {
 function patternOf(name: string): RegExp {
   const words = name.split('.');
   const tail = words.at(-1) === '*';
-  const source = (tail ? words.slice(0, -1) : words).map((word) => word.split('*').map(escapeRegExp).join('[^.]+')).join('\\.');
+  const source = (tail ? words.slice(0, -1) : words)
+    .map((word) => (word === '**' ? '.+' : word.split('*').map(escapeRegExp).join('[^.]+')))
+    .join('\\.');
   return new RegExp(`^${source}${tail ? '\\..+' : ''}$`);
 }
 

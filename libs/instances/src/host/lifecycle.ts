@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { rename } from 'node:fs/promises';
 import { type ConfigMap, type DevicesMap, type InstancePut, type InstanceType } from '#api-contract';
 import { isTrue } from '#config-keys';
-import { missingNicKeys } from '#devices/model';
+import { missingNicKeys, staleVolatileKeys } from '#devices/model';
 import { errorCode } from '#host-kit';
 import { removeTree } from './remove-tree.js';
 import { Undo, fault } from '#kit';
@@ -119,9 +119,12 @@ export class InstanceLifecycle {
     const { project, name } = before;
     const wanted = { ...put, architecture: put.architecture || before.architecture };
     const expanded = this.#expanded({ project, ...wanted });
-    const nicKeys = missingNicKeys(expanded.devices, expanded.config, state.surroundings(reader, project, before.type), ports.randomMac);
+    const around = state.surroundings(reader, project, before.type);
+    const stale = new Set(staleVolatileKeys(before.expandedDevices, expanded.devices, wanted.config, around));
+    const without = (config: ConfigMap): ConfigMap => Object.fromEntries(Object.entries(config).filter(([key]) => !stale.has(key)));
+    const nicKeys = missingNicKeys(expanded.devices, without(expanded.config), around, ports.randomMac);
     const write = async (keys: ConfigMap): Promise<void> => {
-      const config = { ...this.#withoutStaleKeys(before, wanted), ...nicKeys, ...keys };
+      const config = { ...without(wanted.config), ...nicKeys, ...keys };
       await writer.submit(state.updateInstance, { project, name, put: { ...wanted, config }, ...options }, by);
     };
     if (expanded.config['raw.lxc'] && expanded.config['raw.lxc'] !== before.expandedConfig['raw.lxc'])
@@ -132,17 +135,6 @@ export class InstanceLifecycle {
     undo.add('record', () => writer.submit(state.updateInstance, { project, name, put: before, byUser: false }, by));
     await this.follow(before, this.tools.again(before), by);
     undo.drop();
-  }
-
-  /** Volatile keys of devices that are there no longer go with them. */
-  #withoutStaleKeys(before: InstanceRecord, put: { config: ConfigMap; devices: DevicesMap }): ConfigMap {
-    const gone = Object.keys(before.devices).filter((name) => !put.devices[name] && !before.profiles.includes(name));
-    const stale = (key: string): boolean => gone.some((name) => key.startsWith(`volatile.${name}.`) && !this.#fromProfile(before, name));
-    return Object.fromEntries(Object.entries(put.config).filter(([key]) => !stale(key)));
-  }
-
-  #fromProfile(record: InstanceRecord, device: string): boolean {
-    return record.expandedDevices[device] !== undefined && record.devices[device] === undefined;
   }
 
   /** What is recorded has changed (by itself or through a profile): devices and limits follow, the running instance with them. @throws Fault */

@@ -74,7 +74,7 @@ export class OwnedDevices {
         await driver.detach(owners.before(name), name, device);
         undo.add(`device ${name}`, () => driver.attach(owners.before(name), name, device));
       }
-      if (!after.expandedDevices[name]) await driver.removed?.(owners.before(name), name, device);
+      await driver.removed?.(owners.before(name), name, device);
     }
     for (const name of changes.added) {
       const device = after.expandedDevices[name]!;

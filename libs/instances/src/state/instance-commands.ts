@@ -6,7 +6,7 @@ import { findSnapshot as findVolumeSnapshot, insertVolume, removeVolume, renameV
 import { checkInstanceName, isRootDisk, rootPool } from '../model/index.js';
 import { checkProjectLimits } from './project-limits.js';
 import { findInstance, instance, instanceById, instanceEtag, type InstanceRecord } from './queries.js';
-import { checkWanted, profilesFor } from './rules.js';
+import { checkNics, checkWanted, profilesFor } from './rules.js';
 import { addSnapshot, asJson, emit, refer, rootVolume, setProfiles, type NewSnapshotRow } from './steps.js';
 
 export interface NewInstance {
@@ -103,6 +103,7 @@ export const updateInstance = defineCommand<InstanceUpdate>({
       }
       const expanded = checkWanted(ctx.sql, { project, type: before.type, config: put.config, devices: put.devices, profiles }, 'update');
       checkRootPool(before, expanded.devices);
+      checkNics(ctx.sql, before, expanded);
     }
     const json = asJson(put.config, put.devices);
     ctx.sql.run(

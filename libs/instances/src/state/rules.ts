@@ -1,5 +1,5 @@
 import type { ConfigMap, DevicesMap, InstanceType } from '#api-contract';
-import { validateDevices, type DeviceSurroundings } from '#devices/model';
+import { checkInstanceNics, validateDevices, type DeviceSurroundings } from '#devices/model';
 import { fault, Fault } from '#kit';
 import { findNetwork } from '#networks/state';
 import { expand } from '#profiles/model';
@@ -8,7 +8,7 @@ import { effectiveProject } from '#projects/state';
 import type { Reader } from '#replica/state';
 import { findPool } from '#storage/state';
 import { checkConfig } from '../model/index.js';
-import { profileProject } from './queries.js';
+import { instances, profileProject, type InstanceRecord } from './queries.js';
 
 /** What instances and profiles of a project are checked against. */
 export function surroundings(reader: Reader, project: string, instanceType: DeviceSurroundings['instanceType']): DeviceSurroundings {
@@ -58,4 +58,23 @@ export function checkWanted(reader: Reader, wanted: Wanted, words: 'create' | 'u
     validateDevices(expanded.devices, surroundings(reader, project, type)),
   );
   return expanded;
+}
+
+/**
+ * Whether the nics of an instance, changed by a user, can live beside those of its member's other instances. Looked at only when they changed: it reads all.
+ * @throws Fault conflict
+ */
+export function checkNics(reader: Reader, before: InstanceRecord, expanded: { config: ConfigMap; devices: DevicesMap }): void {
+  const nicsOf = (devices: DevicesMap): string =>
+    JSON.stringify(
+      Object.entries(devices)
+        .filter(([, device]) => device.type === 'nic')
+        .sort(),
+    );
+  if (nicsOf(before.expandedDevices) === nicsOf(expanded.devices)) return;
+  const { id, project, name, memberId, type } = before;
+  const others = instances(reader, { memberId })
+    .filter((other) => other.id !== id)
+    .map((other) => ({ project: other.project, name: other.name, config: other.expandedConfig, devices: other.expandedDevices }));
+  checkInstanceNics({ project, name, ...expanded }, others, surroundings(reader, project, type));
 }

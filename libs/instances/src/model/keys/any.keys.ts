@@ -71,13 +71,13 @@ export const volatileKeys: KeyDefinitions = {
   'volatile.vsock_id': kept('Its vsock address', { type: 'integer' } as Rest),
   ...Object.fromEntries(
     ['hwaddr', 'name', 'host_name', 'mtu', 'created', 'id', 'vlan', 'spoofcheck', 'apply_quota', 'ceph_rbd', 'driver', 'uuid'].map((suffix) => [
-      `volatile.*.${suffix}`,
+      `volatile.**.${suffix}`,
       kept(`Of a device: ${suffix}`),
     ]),
   ),
   ...Object.fromEntries(
     ['created', 'mtu', 'hwaddr', 'ip_addresses', 'vf.id', 'vf.hwaddr', 'vf.vlan', 'vf.spoofcheck', 'vf.parent'].map((suffix) => [
-      `volatile.*.last_state.${suffix}`,
+      `volatile.**.last_state.${suffix}`,
       kept(`Of a device before the start: ${suffix}`),
     ]),
   ),

@@ -80,9 +80,13 @@ const wings: Provider[] = [
   },
   {
     provide: ServerHost,
-    inject: [HOST, InstancesAgent],
-    useFactory: (context: HostContext, instances: InstancesAgent) =>
-      new ServerHost(context, { environment: [storageEnvironment(context.members, context.replica.reader)], metrics: [instances.metrics()] }),
+    inject: [HOST, StorageAgent, InstancesAgent],
+    useFactory: (context: HostContext, { daemonVolumes }: StorageAgent, instances: InstancesAgent) =>
+      new ServerHost(context, {
+        environment: [storageEnvironment(context.members, context.replica.reader)],
+        metrics: [instances.metrics()],
+        configFollower: (before, after) => daemonVolumes.follow(before, after),
+      }),
   },
 ];
 

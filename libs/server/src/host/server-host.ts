@@ -5,12 +5,17 @@ import { MemberConfigStore } from './member-config.js';
 import { machineAddresses } from './addresses.js';
 import { environment, type Environment } from './environment.js';
 import { MetricsRegistry, type MetricsSource } from './metrics.js';
+import type { Config } from '../model/index.js';
 import { resources } from './resources/index.js';
 
 /** What a higher subject knows of the environment: the storage drivers and those in use, the drivers of instances. */
 export type EnvironmentPart = () => Partial<Environment> | Promise<Partial<Environment>>;
 
+/** Moves what the member's own configuration says where to be. Before the configuration changes; what throws refuses it. */
+export type MemberConfigFollower = (before: Config, after: Config) => Promise<void>;
+
 export interface ServerHostOptions {
+  configFollower?: MemberConfigFollower;
   environment?: readonly EnvironmentPart[];
   metrics?: readonly MetricsSource[];
 }
@@ -28,6 +33,7 @@ export class ServerHost {
       resources: async () => ({ resources: resources() }),
       config: async () => ({ config: this.config.read() }),
       setConfig: async ({ config }) => {
+        await options.configFollower?.(this.config.read(), config);
         this.config.replace(config);
         return {};
       },

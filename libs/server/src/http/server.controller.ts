@@ -98,7 +98,7 @@ export class ServerController {
       const { would } = await this.replica.dryRun(changeServerConfig, payload, submitOptions(request));
       return reply.dryRun([...would, ...memberEffects(member, next)]);
     }
-    // First what can fail outside the database: an address that cannot be bound leaves nothing changed.
+    // First what can fail outside the database: an address that cannot be bound, a volume that cannot be taken, leaves nothing changed.
     const moved: { back: () => Promise<void> }[] = [];
     try {
       for (const [key, listen] of this.#listeners) {
@@ -107,8 +107,9 @@ export class ServerController {
         await listen(after);
         moved.push({ back: () => listen(before) });
       }
-      await this.replica.submit(changeServerConfig, payload, submitOptions(request));
       await agent.setConfig({ config: next }, callContext(request));
+      moved.push({ back: async () => void (await agent.setConfig({ config: member }, callContext(request))) });
+      await this.replica.submit(changeServerConfig, payload, submitOptions(request));
     } catch (error) {
       for (const { back } of moved.reverse()) await back();
       throw error;

@@ -5,6 +5,7 @@ import type { Warnings } from '#warnings/host';
 import { offeredDrivers, parseContentType, parseVolumeType, snapshotName, type VolumeRef, volumeKey } from '../model/index.js';
 import * as state from '../state/index.js';
 import { CustomVolumes } from './custom-volumes.js';
+import { DaemonVolumes } from './daemon-volumes.js';
 import { Intents } from './intents.js';
 import { LocalStorage } from './local-storage.js';
 import { PoolLifecycle } from './pool-lifecycle.js';
@@ -24,6 +25,7 @@ export interface StorageAgentOptions {
 /** The storage of this member: what the agent starts first, offers to the gateway, and gives to the subjects above as `storage`. */
 export class StorageAgent {
   readonly storage: StorageHost;
+  readonly daemonVolumes: DaemonVolumes;
   readonly #context: HostContext;
   readonly #operations: Operations;
   readonly #pools: Pools;
@@ -45,12 +47,14 @@ export class StorageAgent {
     this.#lifecycle = new PoolLifecycle(context, this.#pools, this.#intents);
     this.#custom = new CustomVolumes(context, this.#local, this.#intents);
     this.storage = this.#local;
+    this.daemonVolumes = new DaemonVolumes(context, this.#local);
   }
 
   /** Mounts the pools, settles what a crash left, and answers from then on. Before any instance is looked at. */
   async start(): Promise<void> {
     await this.#pools.start();
     await recoverStorage(this.#context, this.#pools, this.#intents, this.#local);
+    await this.daemonVolumes.start();
     this.#context.members.serve(StorageAgentService, this.#calls());
     this.#expiry = setInterval(() => void this.#expireSnapshots(), expireEveryMs);
     this.#expiry.unref();
@@ -171,6 +175,7 @@ export class StorageAgent {
 
   async #snapshot(ref: VolumeRef, wanted: string, expiresAt: string | undefined, requestProject: string, call: CallContext) {
     const parent = state.volume(this.#context.replica.reader, ref);
+    if (this.daemonVolumes.uses(ref)) throw fault.invalid('Volumes used by LXD itself cannot have snapshots');
     const name = wanted || this.#freeSnapshotName(ref, parent.id);
     if (state.findSnapshot(this.#context.replica.reader, parent.id, name)) throw fault.conflict(`Snapshot "${name}" already in use`);
     const expiry = expiresAt === undefined ? this.#custom.expiryFor(ref) : expiresAt === '' ? undefined : new Date(expiresAt);

@@ -26,7 +26,7 @@ const makeVolume = (name: string) => calls().createVolume({ volume: volume(name)
 /** As PUT /1.0 does it. */
 async function configure(target: string): Promise<void> {
   const config = new MemberConfigStore(context.local);
-  const after = target === '' ? {} : { [key]: target };
+  const after: Record<string, string> = target === '' ? {} : { [key]: target };
   await agent.daemonVolumes.follow(config.read(), after);
   config.replace(after);
 }

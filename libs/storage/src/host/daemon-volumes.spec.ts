@@ -42,10 +42,12 @@ beforeEach(async () => {
   context = {
     replica: await MemoryReplica.open({ wings: [projectsState, state.storageState] }),
     local: openLocalStore(join(stateDir, 'local.db')),
+    members: new DirectMembers({ checked: true, memberName: () => 'none' }),
     server: { stateDir, memberId: 1, memberName: () => 'none' } as HostContext['server'],
+    naming: {} as HostContext['naming'],
     clock: systemClock,
     log: silent,
-  } as HostContext;
+  };
   await start();
   await calls().createPool({ name: 'local', driver: 'dir', description: '', config: {} }, call);
   for (const name of ['v1', 'v2']) await makeVolume(name);

@@ -31,14 +31,17 @@ async function furnish(server: Server, port: number): Promise<void> {
 }
 
 beforeAll(async () => {
-  [muster, lxd] = [await Server.start({ lxd: false }), await Server.start({ lxd: true })];
+  [muster, lxd] = [await Server.start({ kind: 'muster' }), await Server.start({ kind: 'lxd' })];
   const port = 18_000 + (process.pid % 1000) * 2;
   await furnish(muster, port);
   await furnish(lxd, port + 1);
   await ok('remote', 'add', 'm', `https://127.0.0.1:${port}`, '--password', 'secret', '--accept-certificate');
   await ok('remote', 'add', 'l', `https://127.0.0.1:${port + 1}`, '--password', 'secret', '--accept-certificate');
   for (const remote of both) {
-    for (const [name, pool] of [['c1', 'default'], ['b1', 'fast']]) {
+    for (const [name, pool] of [
+      ['c1', 'default'],
+      ['b1', 'fast'],
+    ]) {
       await ok('launch', `${remote}:busybox`, `${remote}:${name}`, '-s', pool!, '-c', 'user.own=kept');
       await write(`${remote}:${name}`, 'one');
       await ok('snapshot', `${remote}:${name}`, 'snap0');
@@ -56,7 +59,11 @@ for (const from of both) {
   const title = from === 'm' ? 'from Muster to LXD' : 'from LXD to Muster';
 
   describe(title, () => {
-    for (const [name, flags] of [['c1', []], ['b1', []], ['b1', ['--optimized-storage']]] as const) {
+    for (const [name, flags] of [
+      ['c1', []],
+      ['b1', []],
+      ['b1', ['--optimized-storage']],
+    ] as const) {
       it(`a backup: ${[name, ...flags].join(' ')}`, async () => {
         await ok('export', `${from}:${name}`, file('backup.tar.gz'), ...flags);
         await ok('import', `${to}:`, file('backup.tar.gz'), 'imported');
@@ -72,7 +79,10 @@ for (const from of both) {
     }
 
     it('a backup of a custom volume', async () => {
-      for (const [pool, flags] of [['default', []], ['fast', ['--optimized-storage']]] as const) {
+      for (const [pool, flags] of [
+        ['default', []],
+        ['fast', ['--optimized-storage']],
+      ] as const) {
         await ok('storage', 'volume', 'create', `${from}:${pool}`, 'v1', 'user.x=y');
         await ok('storage', 'volume', 'snapshot', `${from}:${pool}`, 'v1', 's0');
         await ok('storage', 'volume', 'export', `${from}:${pool}`, 'v1', file('volume.tar.gz'), ...flags);
@@ -87,7 +97,11 @@ for (const from of both) {
     for (const mode of ['pull', 'push', 'relay'] as const) {
       it(`a container with its snapshots: ${mode}`, async () => {
         covers('container_push', 'container_push_target', 'migration_progress');
-        for (const [name, pool] of [['c1', 'default'], ['b1', 'default'], ['c1', 'fast']] as const) {
+        for (const [name, pool] of [
+          ['c1', 'default'],
+          ['b1', 'default'],
+          ['c1', 'fast'],
+        ] as const) {
           await ok('copy', `${from}:${name}`, `${to}:copied`, '--mode', mode, '-s', pool);
           expect(await snapshotsOf(to, 'copied')).toEqual(['snap0']);
           expect(await started(`${to}:copied`)).toBe('two');

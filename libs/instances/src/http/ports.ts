@@ -20,4 +20,6 @@ export interface InstanceTransfers {
   create(request: ApiRequest, post: Record<string, unknown>): Promise<Reply>;
   /** POST /1.0/instances/NAME that is more than a rename: another pool, project or member, or a migration. */
   move(request: ApiRequest): Promise<Reply>;
+  /** POST /1.0/instances/NAME/snapshots/SNAPSHOT with `migration`: the sending side, of a snapshot that becomes an instance elsewhere. */
+  sendSnapshot(request: ApiRequest): Promise<Reply>;
 }

@@ -1,4 +1,4 @@
-import { Controller, Inject } from '@nestjs/common';
+import { Controller, Inject, Optional } from '@nestjs/common';
 import { apiUrl, etagOf, zeroTime } from '#api-contract';
 import {
   Body,
@@ -31,6 +31,7 @@ import {
 } from '../state/index.js';
 import { snapshotDocument } from './documents.js';
 import { named, operation } from './instances.controller.js';
+import { INSTANCE_TRANSFERS, type InstanceTransfers } from './ports.js';
 import type { Tree } from './trees.js';
 
 /** Snapshots of an instance. Going back to one is a PUT of the instance. */
@@ -43,6 +44,7 @@ export function snapshotsController(tree: Tree): new (...args: never[]) => objec
       @Inject(REPLICA) private readonly replica: Replica,
       @Inject(MEMBERS) private readonly members: Members,
       @Inject(OPERATIONS) private readonly operations: OperationStarter,
+      @Optional() @Inject(INSTANCE_TRANSFERS) private readonly transfers?: InstanceTransfers,
     ) {}
 
     @Route('GET', at, { access: 'project' })
@@ -85,7 +87,10 @@ export function snapshotsController(tree: Tree): new (...args: never[]) => objec
     async rename(request: ApiRequest): Promise<Reply> {
       const body = new Body(request.body);
       this.#named(request, await this.#parent(request));
-      if (body.boolean('migration')) throw fault.unsupported('Snapshots migrate with a copy of their own');
+      if (body.boolean('migration')) {
+        if (!this.transfers) throw fault.unsupported('Migrations of instances are not served here');
+        return this.transfers.sendSnapshot(request);
+      }
       const newName = body.string('name');
       if (newName.includes('/')) throw fault.invalid(`Invalid new snapshot name: Snapshot names may not contain slashes`);
       const name = request.params.snapshot!;

@@ -59,24 +59,7 @@ export class Transfers implements InstanceTransfers, VolumeTransfers {
     const [pool, newProject] = [body.string('pool'), body.string('project')];
     const instanceOnly = body.boolean('instance_only') || body.boolean('container_only');
     const context = callContext(request);
-    if (pool === '' && newProject === '') {
-      if (request.dryRun) return reply.dryRun([], ['the other server']);
-      const live = body.boolean('live', true);
-      return operation(
-        await this.#agent.sendInstance(
-          {
-            project: request.project,
-            name,
-            snapshot: '',
-            live,
-            instanceOnly,
-            allowInconsistent: body.boolean('allow_inconsistent'),
-            target: targetOf(body),
-          },
-          context,
-        ),
-      );
-    }
+    if (pool === '' && newProject === '') return this.#send(request, '');
     if (pool !== '' && !findPool(this.replica.reader, pool)) throw fault.notFound('Storage pool not found');
     if (newProject !== '') {
       if (!mayTouch(request.caller, newProject)) throw fault.forbidden('not authorized');
@@ -85,6 +68,26 @@ export class Transfers implements InstanceTransfers, VolumeTransfers {
     const message = { project: request.project, name, newName, pool, newProject, instanceOnly };
     if (request.dryRun) return reply.dryRun([], ['the bytes of its root disk']);
     return operation(await this.#agent.moveInstance(message, context));
+  }
+
+  sendSnapshot(request: ApiRequest): Promise<Reply> {
+    return this.#send(request, request.params.snapshot!);
+  }
+
+  async #send(request: ApiRequest, snapshot: string): Promise<Reply> {
+    const body = new Body(request.body);
+    if (request.dryRun) return reply.dryRun([], ['the other server']);
+    const message = {
+      project: request.project,
+      name: request.params.name!,
+      snapshot,
+      // LXD takes a client that says nothing for an old one, which means it.
+      live: snapshot === '' && body.boolean('live', true),
+      instanceOnly: body.boolean('instance_only') || body.boolean('container_only'),
+      allowInconsistent: body.boolean('allow_inconsistent'),
+      target: targetOf(body),
+    };
+    return operation(await this.#agent.sendInstance(message, callContext(request)));
   }
 
   async receive(request: ApiRequest, volume: VolumeRef, exists: boolean): Promise<Reply> {

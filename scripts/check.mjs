@@ -13,6 +13,7 @@ const steps = [
   ['format', () => run(inRepository('node_modules/.bin/oxfmt'), ['--check', 'apps', 'libs', 'test', 'scripts'])],
   ['who may import whom', () => checkImports(root)],
   ['generated files', () => run(node, [inRepository('scripts/generate.mjs'), '--check'])],
+  ['reference pages', () => run(node, ['--no-warnings', inRepository('scripts/reference.mjs'), '--check'])],
 ];
 
 function run(program, args) {

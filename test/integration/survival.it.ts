@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import type { Instance, InstanceState } from '#api-contract';
+import type { InstanceState } from '#api-contract';
 import { Server, until } from '../support/server.js';
 
 let server: Server;

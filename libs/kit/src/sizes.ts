@@ -31,7 +31,19 @@ export function parseSize(text: string): number {
   return bytes;
 }
 
-const bitFactors: Record<string, number> = { '': 1, bit: 1, kbit: 1e3, Mbit: 1e6, Gbit: 1e9, Tbit: 1e12, Pbit: 1e15, Kibit: 2 ** 10, Mibit: 2 ** 20, Gibit: 2 ** 30, Tibit: 2 ** 40 };
+const bitFactors: Record<string, number> = {
+  '': 1,
+  bit: 1,
+  kbit: 1e3,
+  Mbit: 1e6,
+  Gbit: 1e9,
+  Tbit: 1e12,
+  Pbit: 1e15,
+  Kibit: 2 ** 10,
+  Mibit: 2 ** 20,
+  Gibit: 2 ** 30,
+  Tibit: 2 ** 40,
+};
 
 /** '10Mbit' → bits a second. @throws Fault invalid */
 export function parseBitRate(text: string): number {

@@ -98,7 +98,7 @@ export class MemoryDriver implements InstanceDriver {
   }
 
   async statistics(): Promise<CgroupStatistics> {
-    return {};
+    return { memory: {}, cpus: [], disks: new Map() };
   }
 
   async limit(key: InstanceKey, config: Readonly<Record<string, string>>): Promise<void> {

@@ -1,4 +1,5 @@
 /** The door of the simulator: see ../../DESIGN.md. */
+export * from './engine-simulation.js';
 export * from './linearizability.js';
 export * from './plan.js';
 export * from './raft-simulation.js';

@@ -138,6 +138,40 @@ export function drawRaftPlan(seed: number): Plan {
   };
 }
 
+/** Engines cost a hundred times what a toy does: fewer members, shorter runs. */
+export function drawReplicaPlan(seed: number): Plan {
+  const random = new Random(`replica plan ${seed}`);
+  const members = random.pick([1, 1, 3, 3, 3]);
+  const durationMs = random.pick([2_000, 4_000, 6_000]);
+  const kinds: readonly FaultKind[] = [
+    'crash',
+    'pause',
+    'cut',
+    'slow-link',
+    'slow-disk',
+    'full-disk',
+    'disk-error',
+    'drift',
+    'jump',
+    'transfer',
+    'change',
+    'compact',
+    'rush',
+  ];
+  return {
+    ...drawRaftPlan(seed),
+    profile: 'replica',
+    members,
+    learners: members === 3 ? random.pick([0, 0, 1]) : 0,
+    durationMs,
+    segmentBytes: random.pick([8_192, 65_536]),
+    clients: random.pick([2, 3, 5]),
+    keys: random.pick([1, 2, 3]),
+    thinkMs: random.pick([10, 40, 100]),
+    faults: drawFaults(random.fork('faults'), durationMs, kinds),
+  };
+}
+
 /** Draws which of `kinds` this seed has, and when. */
 export function drawFaults(random: Random, durationMs: number, kinds: readonly FaultKind[]): Fault[] {
   const chosen = kinds.filter(() => random.chance(0.4));

@@ -2,7 +2,15 @@ import { randomBytes, timingSafeEqual } from 'node:crypto';
 import type { Readable } from 'node:stream';
 import { apiUrl } from '#api-contract';
 import { Fault, fault } from '#kit';
-import { type CallContext, type Calls, type ExportImageReply, type HostContext, type ImportImageRequest, ImagesAgentService } from '#members';
+import {
+  type CallContext,
+  type Calls,
+  type ExportImageReply,
+  type HostContext,
+  type ImageMessage,
+  type ImportImageRequest,
+  ImagesAgentService,
+} from '#members';
 import type { Operations, RunningOperation } from '#operations/host';
 import type { StorageHost } from '#storage/host';
 import type { UploadHeaders } from '../model/index.js';
@@ -60,9 +68,9 @@ export class ImageAgent {
   #calls(): Calls<typeof ImagesAgentService> {
     return {
       importImage: (request, call) => this.#import(request, call),
-      fetchImage: async ({ project, post }, call) => {
+      fetchImage: async ({ project, post, requestProject }, call) => {
         const wanted = new ImagePost(post ?? {});
-        return this.#operation('Downloading image', project, call, {}, async (operation) => {
+        return this.#operation('Downloading image', requestProject, call, {}, async (operation) => {
           const { signal } = operation;
           const source = wanted.source;
           const found = source.url === '' ? await this.#local.find(source.remote, signal) : await this.#local.findUrl(source.url, signal);
@@ -70,45 +78,46 @@ export class ImageAgent {
           return { fingerprint, size: String(size) };
         });
       },
-      publishImage: async ({ project, post }, call) => {
+      publishImage: async ({ project, post, requestProject }, call) => {
         const publisher = this.#publisher;
         if (!publisher) throw fault.unavailable('This server has no instances to publish');
         const wanted = new ImagePost(post ?? {});
         const compression = wanted.compression || this.options.setting('images.compression_algorithm', project) || 'gzip';
-        return this.#operation('Downloading image', project, call, {}, async (operation) => {
-          const { fingerprint, size } = await publishImage(this.#local, publisher, wanted, { project, compression, operation, call });
+        return this.#operation('Downloading image', requestProject, call, {}, async (operation) => {
+          const request = { project, requestProject, compression, operation, call };
+          const { fingerprint, size } = await publishImage(this.#local, publisher, wanted, request);
           return { fingerprint, size: String(size) };
         });
       },
-      deleteImage: async ({ project, fingerprint }, call) => {
+      deleteImage: async ({ project, fingerprint, requestProject }, call) => {
         const record = state.image(this.#reader, project, fingerprint);
-        return this.#operation('Deleting image', project, call, resourcesOf(record.fingerprint), () =>
+        return this.#operation('Deleting image', requestProject, call, resourcesOf(record.fingerprint), () =>
           this.#local.remove(project, record.fingerprint, call),
         );
       },
-      refreshImage: async ({ project, fingerprint }, call) => {
+      refreshImage: async ({ project, fingerprint, requestProject }, call) => {
         const record = state.image(this.#reader, project, fingerprint);
-        return this.#operation('Refreshing image', project, call, resourcesOf(record.fingerprint), async (operation) => ({
+        return this.#operation('Refreshing image', requestProject, call, resourcesOf(record.fingerprint), async (operation) => ({
           refreshed: await refreshImage(this.#local, this.options.context, record, { ...this.#progress(operation), context: call }),
         }));
       },
       exportImage: (image) => this.#export(image.project, image.fingerprint),
       pushImage: async ({ image, post }, call) => {
         const record = state.image(this.#reader, image!.project, image!.fingerprint);
-        return this.#operation('Downloading image', record.project, call, resourcesOf(record.fingerprint), (operation) =>
+        return this.#operation('Downloading image', image!.requestProject, call, resourcesOf(record.fingerprint), (operation) =>
           pushImage(this.#local.store, record, post ?? {}, operation.signal),
         );
       },
-      createImageSecret: async ({ image, metadata }, call) => this.#secret(image!.project, image!.fingerprint, metadata ?? {}, call),
+      createImageSecret: async ({ image, metadata }, call) => this.#secret(image!, metadata ?? {}, call),
       redeemImageSecret: async ({ image, secret }, call) => {
-        const found = await this.#redeem(image!.project, image!.fingerprint, secret, call);
+        const found = await this.#redeem(image!, secret, call);
         return { valid: found !== undefined, metadata: found };
       },
     };
   }
 
   /** Takes the body before it answers, so that a client that goes away meanwhile leaves no operation. */
-  async #import({ project, ticket, boundary, headers, token }: ImportImageRequest, call: CallContext) {
+  async #import({ project, ticket, boundary, headers, token, requestProject }: ImportImageRequest, call: CallContext) {
     const said = headers as unknown as UploadHeaders;
     const incoming = this.#local.store.incoming();
     try {
@@ -130,7 +139,7 @@ export class ImageAgent {
       const metadata = token ? { secret: randomBytes(32).toString('hex') } : undefined;
       return this.#operation(
         'Downloading image',
-        project,
+        requestProject,
         call,
         {},
         async (operation) => {
@@ -163,11 +172,11 @@ export class ImageAgent {
     };
   }
 
-  async #secret(project: string, fingerprint: string, metadata: Record<string, unknown>, call: CallContext) {
+  async #secret({ requestProject, fingerprint }: ImageMessage, metadata: Record<string, unknown>, call: CallContext) {
     const operation = this.options.operations.start({
       description: 'Image download token',
       class: 'token',
-      project,
+      project: requestProject,
       resources: resourcesOf(fingerprint),
       metadata: { ...metadata, secret: randomBytes(32).toString('hex') },
       context: call,
@@ -176,12 +185,12 @@ export class ImageAgent {
   }
 
   /** A token is good for one use. */
-  async #redeem(project: string, fingerprint: string, secret: string, call: CallContext): Promise<Record<string, unknown> | undefined> {
+  async #redeem({ requestProject, fingerprint }: ImageMessage, secret: string, call: CallContext): Promise<Record<string, unknown> | undefined> {
     if (secret === '' || fingerprint === '') return undefined;
     const url = apiUrl(['images', fingerprint]);
     const token = this.options.operations.tokens().find(({ id, resources, metadata }) => {
       const record = this.options.operations.find(id);
-      return record?.project === project && resources?.['images']?.includes(url) && equal(String(metadata?.['secret'] ?? ''), secret);
+      return record?.project === requestProject && resources?.['images']?.includes(url) && equal(String(metadata?.['secret'] ?? ''), secret);
     });
     if (!token) return undefined;
     await this.options.operations.cancel(token.id, call.identity);

@@ -24,12 +24,22 @@ export const compressors: Readonly<Record<string, readonly [string, ...string[]]
 /** One at a time: several would each be slower than all in turn. */
 let turn: Promise<unknown> = Promise.resolve();
 
+export interface PublishRequest {
+  /** Gets the image. */
+  project: string;
+  /** Has the instance. */
+  requestProject: string;
+  compression: string;
+  operation: RunningOperation;
+  call: CallContext;
+}
+
 /** Makes an image of an instance or a snapshot: its tar, compressed and hashed on the way to disk. */
 export function publishImage(
   images: LocalImages,
   publisher: InstancePublisher,
   wanted: ImagePost,
-  request: { project: string; compression: string; operation: RunningOperation; call: CallContext },
+  request: PublishRequest,
 ): Promise<{ fingerprint: string; size: number }> {
   const work = turn.then(() => publish(images, publisher, wanted, request));
   turn = work.catch(() => {});
@@ -40,7 +50,7 @@ async function publish(
   images: LocalImages,
   publisher: InstancePublisher,
   wanted: ImagePost,
-  { project, compression, operation, call }: { project: string; compression: string; operation: RunningOperation; call: CallContext },
+  { project, requestProject, compression, operation, call }: PublishRequest,
 ): Promise<{ fingerprint: string; size: number }> {
   const { signal } = operation;
   const [command, ...options] = compression.trim().split(/\s+/);
@@ -51,7 +61,7 @@ async function publish(
   if ((wanted.source.type === 'snapshot') !== (snapshot !== undefined))
     throw fault.invalid(snapshot === undefined ? 'Not a snapshot' : 'This is a snapshot');
   const { properties, expiresAt } = wanted;
-  const { tar, type } = await publisher.publish({ project, name, snapshot, properties, expiresAt, signal });
+  const { tar, type } = await publisher.publish({ project: requestProject, name, snapshot, properties, expiresAt, signal });
   await using incoming = images.store.incoming();
   const progress = new Progress((text) => operation.progress('create_image_from_container_pack', `Image pack: ${text}`));
   const onBytes = (bytes: number): void => progress.at(bytes);

@@ -209,7 +209,7 @@ describe('publishing', () => {
       aliases: [{ name: `from-${compression}` }],
       ...post,
     });
-    return publishImage(images, publisher, wanted, { project: 'default', compression, operation, call });
+    return publishImage(images, publisher, wanted, { project: 'default', requestProject: 'default', compression, operation, call });
   };
 
   it('makes an image of an instance, compressed as wanted', async () => {
@@ -243,7 +243,7 @@ describe('publishing', () => {
       }),
     };
     const wanted = new ImagePost({ source: { type: 'container', name: 'c1' } });
-    await expect(publishImage(images, broken, wanted, { project: 'default', compression: 'gzip', operation, call })).rejects.toThrow();
+    await expect(publishImage(images, broken, wanted, { project: 'default', requestProject: 'default', compression: 'gzip', operation, call })).rejects.toThrow();
     expect(readdirSync(`${context.server.stateDir}/images`)).toEqual([]);
   });
 });

@@ -3,7 +3,7 @@ import { Controller, Inject } from '@nestjs/common';
 import { apiUrl, etagOf, type Operation } from '#api-contract';
 import { Body, callContext, list, MEMBERS, mayTouch, REPLICA, reply, Route, submitOptions, write, type ApiRequest, type Reply } from '#http-kit';
 import { fault } from '#kit';
-import { type Calls, ImagesAgentService, type Members } from '#members';
+import { type Calls, type ImageMessage, ImagesAgentService, type Members } from '#members';
 import { effectiveProject } from '#projects/state';
 import type { Replica } from '#replica';
 import { isFingerprint, multipartBody, multipartBoundary, uploadHeaders } from '../model/index.js';
@@ -48,12 +48,18 @@ export class ImagesController {
     if (request.dryRun) return reply.dryRun([], ['the image itself: no body is read']);
     let token: Record<string, unknown> | undefined;
     if (headers.secret !== '' && headers.fingerprint !== '') {
-      const redeemed = await this.#agent.redeemImageSecret({ image: { project, fingerprint: headers.fingerprint }, secret: headers.secret }, context);
+      const redeemed = await this.#agent.redeemImageSecret(
+        { image: this.#message(request, { project, fingerprint: headers.fingerprint }), secret: headers.secret },
+        context,
+      );
       if (redeemed.valid) token = redeemed.metadata ?? {};
       else if (!trusted) throw fault.forbidden('not authorized');
     }
     const ticket = this.members.streams.offer(request.stream);
-    const { operation } = await this.#agent.importImage({ project, ticket, boundary: boundary ?? '', headers: { ...headers }, token }, context);
+    const { operation } = await this.#agent.importImage(
+      { project, ticket, boundary: boundary ?? '', headers: { ...headers }, token, requestProject: request.project },
+      context,
+    );
     return reply.operation(operation as Operation);
   }
 
@@ -95,14 +101,14 @@ export class ImagesController {
     await this.replica.barrier();
     const { project, fingerprint } = this.#named(request);
     if (request.dryRun) return reply.dryRun((await this.replica.dryRun(state.deleteImage, { project, fingerprint }, submitOptions(request))).would);
-    const { operation } = await this.#agent.deleteImage({ project, fingerprint }, callContext(request));
+    const { operation } = await this.#agent.deleteImage(this.#message(request, { project, fingerprint }), callContext(request));
     return reply.operation(operation as Operation);
   }
 
   @Route('GET', '/1.0/images/:fingerprint/export', { access: 'guest' })
   async export(request: ApiRequest): Promise<Reply> {
     const { project, fingerprint } = await this.#readable(request);
-    const { parts } = await this.#agent.exportImage({ project, fingerprint }, callContext(request, true));
+    const { parts } = await this.#agent.exportImage(this.#message(request, { project, fingerprint }), callContext(request, true));
     const open = (ticket: string): Readable => this.members.streams.open(ticket) as Readable;
     const only = parts[0]!;
     if (parts.length === 1) {
@@ -129,7 +135,7 @@ export class ImagesController {
     if (target === '') throw fault.invalid('No target provided');
     if (request.dryRun) return reply.dryRun([], ['what the target will say']);
     const post = { target, secret: body.string('secret'), certificate: body.string('certificate'), project: body.string('project') };
-    const { operation } = await this.#agent.pushImage({ image: { project, fingerprint }, post }, callContext(request));
+    const { operation } = await this.#agent.pushImage({ image: this.#message(request, { project, fingerprint }), post }, callContext(request));
     return reply.operation(operation as Operation);
   }
 
@@ -138,7 +144,7 @@ export class ImagesController {
     await this.replica.barrier();
     const { project, fingerprint } = this.#named(request);
     if (request.dryRun) return reply.dryRun([], ['what the image server has']);
-    const { operation } = await this.#agent.refreshImage({ project, fingerprint }, callContext(request));
+    const { operation } = await this.#agent.refreshImage(this.#message(request, { project, fingerprint }), callContext(request));
     return reply.operation(operation as Operation);
   }
 
@@ -170,7 +176,7 @@ export class ImagesController {
     if (type === 'url' && source.string('url') === '') throw fault.invalid('Missing URL');
     if (type !== 'image' && type !== 'url' && name === '') throw fault.invalid('No source provided');
     if (request.dryRun) return reply.dryRun([], ['the image itself: nothing is fetched']);
-    const message = { project, post };
+    const message = { project, post, requestProject: request.project };
     const context = callContext(request);
     const { operation } =
       type === 'image' || type === 'url' ? await this.#agent.fetchImage(message, context) : await this.#agent.publishImage(message, context);
@@ -179,7 +185,10 @@ export class ImagesController {
 
   async #token(request: ApiRequest, project: string, fingerprint: string, metadata: Record<string, unknown>): Promise<Reply> {
     if (request.dryRun) return reply.dryRun([]);
-    const { operation } = await this.#agent.createImageSecret({ image: { project, fingerprint }, metadata }, callContext(request));
+    const { operation } = await this.#agent.createImageSecret(
+      { image: this.#message(request, { project, fingerprint }), metadata },
+      callContext(request),
+    );
     return reply.operation(operation as Operation);
   }
 
@@ -196,7 +205,9 @@ export class ImagesController {
     const secret = request.query.get('secret') ?? '';
     const { project, fingerprint } = record;
     const redeemed =
-      secret === '' ? false : (await this.#agent.redeemImageSecret({ image: { project, fingerprint }, secret }, callContext(request))).valid;
+      secret === ''
+        ? false
+        : (await this.#agent.redeemImageSecret({ image: this.#message(request, { project, fingerprint }), secret }, callContext(request))).valid;
     // One text for what is not there and what is not to be seen.
     if (!record.public && !redeemed && !mayTouch(request.caller, request.project)) throw fault.notFound('Image not found');
     return record;
@@ -204,6 +215,10 @@ export class ImagesController {
 
   #named(request: ApiRequest): state.ImageRecord {
     return state.image(this.replica.reader, this.#project(request), request.params.fingerprint!);
+  }
+
+  #message(request: ApiRequest, { project, fingerprint }: Pick<state.ImageRecord, 'project' | 'fingerprint'>): ImageMessage {
+    return { project, fingerprint, requestProject: request.project };
   }
 
   #project(request: ApiRequest): string {

@@ -97,6 +97,17 @@ async function multipart(): Promise<{ body: Buffer; headers: Record<string, stri
 }
 
 describe('an uploaded image', () => {
+  it('is worked on in the project of the request, whose events its client follows, also where another project has it', async () => {
+    expect((await call('POST', '/1.0/projects', { body: { name: 'plain', config: { 'features.images': 'false' } } })).status).toBe(201);
+    const projectOf = (reply: TestReply): string | undefined => one.operations.find((reply.body.metadata as Operation).id)?.project;
+    const addition = await call('POST', '/1.0/images?project=plain', { body: unified });
+    expect([projectOf(addition), (await done(addition)).err]).toEqual(['plain', '']);
+    expect((await call('GET', '/1.0/images')).body.metadata).toEqual([`/1.0/images/${fingerprint}`]);
+    const removal = await call('DELETE', `/1.0/images/${fingerprint}?project=plain`);
+    expect([projectOf(removal), (await done(removal)).err]).toEqual(['plain', '']);
+    await call('DELETE', '/1.0/projects/plain');
+  });
+
   it('has the hash of its bytes as its fingerprint, and is shown as LXD shows it', async () => {
     const operation = await upload(unified, {
       'x-lxd-filename': 'bb.tar.gz',

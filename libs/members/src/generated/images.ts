@@ -16,6 +16,8 @@ export interface ImageMessage {
   /** The project that has it. */
   project: string;
   fingerprint: string;
+  /** Of the request, for the operation. */
+  requestProject: string;
 }
 
 export interface ImportImageRequest {
@@ -30,12 +32,14 @@ export interface ImportImageRequest {
     | undefined;
   /** What a redeemed token says instead of the headers: aliases, properties, public, expires_at. */
   token: { [key: string]: any } | undefined;
+  requestProject: string;
 }
 
 export interface FetchImageRequest {
   project: string;
   /** The body of POST /1.0/images. */
   post: { [key: string]: any } | undefined;
+  requestProject: string;
 }
 
 export interface ExportImageReply {
@@ -74,7 +78,7 @@ export interface RedeemImageSecretReply {
 }
 
 function createBaseImageMessage(): ImageMessage {
-  return { project: "", fingerprint: "" };
+  return { project: "", fingerprint: "", requestProject: "" };
 }
 
 export const ImageMessage: MessageFns<ImageMessage> = {
@@ -84,6 +88,9 @@ export const ImageMessage: MessageFns<ImageMessage> = {
     }
     if (message.fingerprint !== "") {
       writer.uint32(18).string(message.fingerprint);
+    }
+    if (message.requestProject !== "") {
+      writer.uint32(26).string(message.requestProject);
     }
     return writer;
   },
@@ -117,6 +124,14 @@ export const ImageMessage: MessageFns<ImageMessage> = {
             message.fingerprint = reader.string();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.requestProject = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -131,7 +146,7 @@ export const ImageMessage: MessageFns<ImageMessage> = {
 };
 
 function createBaseImportImageRequest(): ImportImageRequest {
-  return { project: "", ticket: "", boundary: "", headers: undefined, token: undefined };
+  return { project: "", ticket: "", boundary: "", headers: undefined, token: undefined, requestProject: "" };
 }
 
 export const ImportImageRequest: MessageFns<ImportImageRequest> = {
@@ -150,6 +165,9 @@ export const ImportImageRequest: MessageFns<ImportImageRequest> = {
     }
     if (message.token !== undefined) {
       Struct.encode(Struct.wrap(message.token), writer.uint32(42).fork()).join();
+    }
+    if (message.requestProject !== "") {
+      writer.uint32(50).string(message.requestProject);
     }
     return writer;
   },
@@ -207,6 +225,14 @@ export const ImportImageRequest: MessageFns<ImportImageRequest> = {
             message.token = Struct.unwrap(Struct.decode(reader, reader.uint32()));
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.requestProject = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -221,7 +247,7 @@ export const ImportImageRequest: MessageFns<ImportImageRequest> = {
 };
 
 function createBaseFetchImageRequest(): FetchImageRequest {
-  return { project: "", post: undefined };
+  return { project: "", post: undefined, requestProject: "" };
 }
 
 export const FetchImageRequest: MessageFns<FetchImageRequest> = {
@@ -231,6 +257,9 @@ export const FetchImageRequest: MessageFns<FetchImageRequest> = {
     }
     if (message.post !== undefined) {
       Struct.encode(Struct.wrap(message.post), writer.uint32(18).fork()).join();
+    }
+    if (message.requestProject !== "") {
+      writer.uint32(26).string(message.requestProject);
     }
     return writer;
   },
@@ -262,6 +291,14 @@ export const FetchImageRequest: MessageFns<FetchImageRequest> = {
             }
 
             message.post = Struct.unwrap(Struct.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.requestProject = reader.string();
             continue;
           }
         }

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { fault } from '#kit';
+import { closeSync } from 'node:fs';
+import { fault, faultPoint } from '#kit';
 import { parse } from '../codec/changeset.js';
 import { describe } from '../codec/describe.js';
 import type { HistoryRow } from '../engine/history.js';
@@ -28,6 +29,10 @@ export class ReplicaHandle implements MemberReplica {
   readonly #listeners = new Set<(applied: Applied) => void>();
   readonly #barrier = new Rounds(() => this.client.call('barrier'));
   #engine: OpenEngine;
+  /** The one that is getting ready to take its place: its peers reach it already. */
+  #arriving: OpenEngine | undefined;
+  /** Connections for it, from before it was open. */
+  #early: number[] | undefined;
   #shapes: Shapes;
   #sql: SqlOn;
 
@@ -47,7 +52,9 @@ export class ReplicaHandle implements MemberReplica {
   }
 
   async submit<P, R>(command: Command<P, R>, payload: P, options: SubmitOptions): Promise<Submitted<R>> {
+    faultPoint(`before ${command.name}`);
     const outcome = await this.client.call('submit', request(command.name, payload, options));
+    faultPoint(`after ${command.name}`);
     if (outcome.kind !== 'applied') throw fault.internal('Internal error', { detail: 'a submit was answered like a dry run' });
     return { result: JSON.parse(outcome.result) as R, index: outcome.index };
   }
@@ -103,11 +110,12 @@ export class ReplicaHandle implements MemberReplica {
   }
 
   configure(network: EngineNetwork): void {
-    this.client.notify({ notice: 'network', network });
+    (this.#arriving ?? this.#engine).client.notify({ notice: 'network', network });
   }
 
   accept(fd: number): void {
-    this.client.notify({ notice: 'connection', fd });
+    if (this.#early) this.#early.push(fd);
+    else (this.#arriving ?? this.#engine).client.notify({ notice: 'connection', fd });
   }
 
   transferLeadership(to?: number): Promise<boolean> {
@@ -115,14 +123,20 @@ export class ReplicaHandle implements MemberReplica {
   }
 
   async begin(identity: NewIdentity, network: EngineNetwork, timeoutMs: number): Promise<void> {
+    this.#early = [];
     await this.client.close();
     this.home.putAside();
     let engine: OpenEngine | undefined;
     let current = false;
     try {
       engine = await this.home.open(identity, network, (applied) => current && this.applied(applied));
+      this.#arriving = engine;
+      this.#acceptEarly();
       await readyWithin(engine, timeoutMs);
     } catch (error) {
+      this.#arriving = undefined;
+      for (const fd of this.#early?.splice(0) ?? []) closeSync(fd);
+      this.#early = undefined;
       await engine?.client.close();
       engine?.reader.close();
       this.home.putBack();
@@ -140,10 +154,17 @@ export class ReplicaHandle implements MemberReplica {
     this.lock?.[Symbol.dispose]();
   }
 
+  #acceptEarly(): void {
+    const early = this.#early ?? [];
+    this.#early = undefined;
+    for (const fd of early) this.accept(fd);
+  }
+
   /** Until here the old database answered, as it was. */
   #use(engine: OpenEngine): void {
     const before = this.#engine.reader;
     this.#engine = engine;
+    this.#arriving = undefined;
     this.#shapes = new Shapes(engine.reader, this.wings);
     this.#sql = new SqlOn(new StatementCache(engine.reader));
     before.close();

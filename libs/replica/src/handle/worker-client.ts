@@ -1,3 +1,4 @@
+import { closeSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { Fault, fault, type Logger } from '#kit';
 import { fromWire } from '../engine/fault-wire.js';
@@ -70,6 +71,7 @@ export class WorkerClient {
   /** Nothing is answered, and nothing is lost: the port is in order. */
   notify(notice: EngineNotice): void {
     if (!this.#closing) this.worker.postMessage(notice);
+    else if (notice.notice === 'connection') closeSync(notice.fd);
   }
 
   /** Resolves when the worker has flushed, closed and ended. */

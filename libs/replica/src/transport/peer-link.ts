@@ -4,6 +4,8 @@ import { engineServerName, type EngineNetwork } from './network.js';
 
 /** A broken stream is opened again after this. */
 const REOPEN_MS = 100;
+/** A peer that takes a connection and then says nothing: it is dialled anew. */
+const DIAL_MS = 2_000;
 /** What a peer that does not read may keep waiting here; beyond it messages are dropped, as any network may drop them. */
 const BACKLOG_BYTES_MAX = 16 * 1024 * 1024;
 export const MESSAGE_BYTES_MAX = 32 * 1024 * 1024;
@@ -26,7 +28,8 @@ type Stream = ClientDuplexStream<RaftMessage, Done>;
 
 /** Our side of the way to one peer: a channel of its own, one long stream for messages, calls for submits. */
 export class PeerLink {
-  readonly #client: Client;
+  #client: Client;
+  readonly #newClient: () => Client;
   #stream: Stream | undefined;
   /** The peer has taken the stream: before that, what is written would be old when it arrives. */
   #open = false;
@@ -42,7 +45,8 @@ export class PeerLink {
     const [pem, secret] = [Buffer.from(certificate), Buffer.from(key)];
     // The certificate is pinned; whose name it bears says nothing more.
     const secure = credentials.createSsl(pem, secret, pem, { checkServerIdentity: () => undefined });
-    this.#client = new Client(address, secure, options);
+    this.#newClient = () => new Client(address, secure, options);
+    this.#client = this.#newClient();
     this.#dial();
   }
 
@@ -79,11 +83,22 @@ export class PeerLink {
     const stream = this.#client.makeBidiStreamRequest(path, serialized, responseDeserialize) as unknown as Stream;
     this.#stream = stream;
     this.#backlogBytes = 0;
-    stream.on('metadata', () => (this.#open = this.#stream === stream));
+    const late = setTimeout(() => {
+      this.#client.close();
+      this.#client = this.#newClient();
+      stream.cancel();
+    }, DIAL_MS);
+    stream.on('metadata', () => {
+      clearTimeout(late);
+      this.#open = this.#stream === stream;
+    });
     stream.on('data', () => undefined);
     // `status` comes once, however it ended; an error without a listener would end the process.
     stream.on('error', () => undefined);
-    stream.on('status', () => this.#broken(stream));
+    stream.on('status', () => {
+      clearTimeout(late);
+      this.#broken(stream);
+    });
   }
 
   #broken(stream: Stream): void {

@@ -24,6 +24,7 @@ import { CpuBalance } from './cpus.js';
 import type { DriverOptions, InstanceDriver, Probe } from './driver.js';
 import { InstanceExec, type ExecPost } from './exec.js';
 import { InstanceFiles } from './files.js';
+import { GuestSockets } from './guest/guest-sockets.js';
 import { InstanceIntents } from './intents.js';
 import { InstanceStates } from './instance-state.js';
 import { InstanceLifecycle } from './lifecycle.js';
@@ -62,6 +63,7 @@ export class InstancesAgent {
   readonly #sftp: InstanceSftp;
   readonly metadata: InstanceMetadata;
   readonly devices: OwnedDevices;
+  readonly #guests: GuestSockets;
   readonly #intents: InstanceIntents;
   readonly #exec: InstanceExec;
   readonly #logs: InstanceLogs;
@@ -75,9 +77,10 @@ export class InstancesAgent {
     this.#drivers = ports.drivers?.(options) ?? { container: drivers.lxc({ ...options, stateDir: context.server.stateDir, log: context.log }) };
     this.tools = new InstanceTools(ports, this.#drivers);
     this.devices = new OwnedDevices(this.tools);
+    this.#guests = new GuestSockets(this.tools);
     this.#intents = new InstanceIntents(context.local);
-    this.power = new InstancePower(this.tools, this.devices, new Templates(this.tools));
-    this.lifecycle = new InstanceLifecycle(this.tools, this.devices, this.power, this.#intents);
+    this.power = new InstancePower(this.tools, this.devices, new Templates(this.tools), this.#guests);
+    this.lifecycle = new InstanceLifecycle(this.tools, this.devices, this.power, this.#intents, this.#guests);
     this.snapshots = new InstanceSnapshots(this.tools, this.power, this.devices, this.#intents);
     this.states = new InstanceStates(this.tools);
     this.files = new InstanceFiles(this.tools, this.power);
@@ -121,6 +124,7 @@ export class InstancesAgent {
     clearInterval(this.#expiry);
     await this.#sftp.stop();
     if (options.host) await stopAll(this);
+    this.#guests.stop();
     this.#cpus.stop();
     this.tools.writer.stop();
     for (const driver of Object.values(this.#drivers)) driver.close();

@@ -13,6 +13,7 @@ import { findVolume } from '#storage/state';
 import { isRootDisk, isRunning, checkInstanceName } from '../model/index.js';
 import * as state from '../state/index.js';
 import type { InstanceRecord } from '../state/index.js';
+import type { GuestSockets } from './guest/guest-sockets.js';
 import type { InstanceIntents } from './intents.js';
 import type { OwnedDevices } from './owned-devices.js';
 import type { InstancePower } from './power.js';
@@ -45,6 +46,7 @@ export class InstanceLifecycle {
     private readonly devices: OwnedDevices,
     private readonly power: InstancePower,
     private readonly intents: InstanceIntents,
+    private readonly guests: GuestSockets,
   ) {
     power.removeEphemeral = (record) => this.#remove(record, { identity: { protocol: 'internal', username: '', address: '' }, requestId: '' });
   }
@@ -139,16 +141,21 @@ export class InstanceLifecycle {
 
   /** What is recorded has changed (by itself or through a profile): devices and limits follow, the running instance with them. @throws Fault */
   async follow(before: InstanceRecord, after: InstanceRecord, by: CallContext): Promise<void> {
-    const { paths } = this.tools;
     const { state: now, pid } = await this.power.power(after);
     const runs = isRunning(now);
     await this.devices.change(before, after, runs ? pid : 0, by);
     if (!runs) return;
+    await this.#followLimits(before, after);
+    await this.guests.show(before, after, pid);
+    this.guests.tell(before, after, this.devices.changes(before.expandedDevices, after.expandedDevices));
+  }
+
+  async #followLimits(before: InstanceRecord, after: InstanceRecord): Promise<void> {
     const changed = [...new Set([...Object.keys(before.expandedConfig), ...Object.keys(after.expandedConfig)])].filter(
       (key) => key.startsWith('limits.') && (before.expandedConfig[key] ?? '') !== (after.expandedConfig[key] ?? ''),
     );
     if (changed.length === 0) return;
-    if (changed.some((key) => key !== 'limits.cpu')) await this.tools.driver(after).limit(paths.key(after), after.expandedConfig);
+    if (changed.some((key) => key !== 'limits.cpu')) await this.tools.driver(after).limit(this.tools.paths.key(after), after.expandedConfig);
     if (changed.includes('limits.cpu')) this.power.changed();
   }
 

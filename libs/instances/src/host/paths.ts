@@ -26,7 +26,7 @@ export class InstancePaths {
     return this.#below('shmounts', of);
   }
 
-  /** Seen as /dev/lxd inside. */
+  /** A directory each for what instances see as /dev/lxd. */
   get guest(): string {
     return join(this.context.server.stateDir, 'devlxd');
   }

@@ -7,6 +7,7 @@ import type { CallContext } from '#members';
 import type { MountedVolume } from '#storage/host';
 import { isRunning, statusOf, type PowerState } from '../model/index.js';
 import { rootVolume, type InstanceRecord } from '../state/index.js';
+import type { GuestSockets } from './guest/guest-sockets.js';
 import type { HeldAction } from './action-locks.js';
 import type { Ending, Power } from './driver.js';
 import { giveToRoot } from './idmaps.js';
@@ -64,6 +65,7 @@ export class InstancePower {
     private readonly tools: InstanceTools,
     private readonly devices: OwnedDevices,
     private readonly templates: Templates,
+    private readonly guests: GuestSockets,
   ) {}
 
   power(record: InstanceRecord): Promise<Power> {
@@ -156,6 +158,7 @@ export class InstancePower {
   async adopt(record: InstanceRecord, power: Power): Promise<void> {
     this.#running.set(this.tools.paths.key(record).hostName, record.id);
     this.#mounts.set(record.id, await this.tools.ports.storage.mount(rootVolume(record)));
+    await this.guests.open(record);
     await this.devices.resume(record, power.pid);
     const { status_code } = statusOf(power.state);
     if (record.status !== status_code) await this.tools.writer.recordSurely(record, { status: status_code });
@@ -201,7 +204,9 @@ export class InstancePower {
       rootfs,
       rootfsIdmapped: disk.mapped,
     };
-    const { pid } = await driver.start({ ...spec, devices: lines, guestDirectory: await this.#guestDirectory() });
+    const guestDirectory = await this.guests.open(record);
+    undo.add('guest socket', () => this.guests.close(record));
+    const { pid } = await driver.start({ ...spec, devices: lines, guestDirectory });
     undo.add('instance', () => driver.kill(key));
     for (const hook of afterStart) await hook(pid);
     held.signal.throwIfAborted();
@@ -231,12 +236,6 @@ export class InstancePower {
     const { paths } = this.tools;
     await mkdir(paths.logs(record), { recursive: true, mode: 0o700 });
     for (const directory of [paths.devices(record), paths.inject(record)]) await mkdir(directory, { recursive: true, mode: 0o711 });
-  }
-
-  async #guestDirectory(): Promise<string> {
-    const { guest } = this.tools.paths;
-    await mkdir(guest, { recursive: true, mode: 0o755 });
-    return guest;
   }
 
   async #stop(record: InstanceRecord, expected: Expected, options: StopOptions, signal: AbortSignal): Promise<void> {
@@ -317,6 +316,7 @@ export class InstancePower {
   /** What is left of an instance that no longer runs. */
   async #release(record: InstanceRecord): Promise<void> {
     await this.rootChanges(record);
+    await this.guests.close(record);
     await this.devices.release(record);
     const volume = this.#mounts.get(record.id);
     if (!volume) return;

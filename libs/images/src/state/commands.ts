@@ -1,7 +1,7 @@
 import { apiUrl, checkEtag, epoch, zeroTime } from '#api-contract';
 import { fault } from '#kit';
 import { findProfile } from '#profiles/state';
-import { effectiveProject, setReferences, targetOf } from '#projects/state';
+import { checkProject, effectiveProject, setReferences, targetOf } from '#projects/state';
 import { defineCommand, type CommandContext } from '#replica/state';
 import { checkAliasName, isFingerprint } from '../model/index.js';
 import { alias, aliasEtag, findAlias, findImage, image, imageEtag, imagesEverywhere, type ImageRecord, type ImageSourceRecord } from './queries.js';
@@ -36,6 +36,7 @@ export const createImage = defineCommand<NewImage>({
     if (!isFingerprint(fingerprint)) throw fault.invalid('Invalid image fingerprint');
     ctx.sql.run('INSERT OR IGNORE INTO images_members (fingerprint, member_id) VALUES (?, ?)', fingerprint, given.memberId);
     if (findImage(ctx.sql, project, fingerprint)) throw fault.conflict('Image with same fingerprint already exists');
+    checkProject(ctx.sql, project, { imageBytes: given.size });
     const id = ctx.nextId('images');
     await ctx.em.insert(ImageRow, {
       id,

@@ -1,10 +1,9 @@
 import { checkEtag, type ConfigMap, type DevicesMap, type InstanceType, type StatusCode } from '#api-contract';
 import { fault } from '#kit';
-import { effectiveProject } from '#projects/state';
+import { checkProject, effectiveProject } from '#projects/state';
 import { defineCommand, type CommandContext } from '#replica/state';
 import { findSnapshot as findVolumeSnapshot, insertVolume, removeVolume, renameVolume, updateVolume, volume } from '#storage/state';
 import { checkInstanceName, isRootDisk, rootPool } from '../model/index.js';
-import { checkProjectLimits } from './project-limits.js';
 import { findInstance, instance, instanceById, instanceEtag, type InstanceRecord } from './queries.js';
 import { checkNics, checkWanted, profilesFor } from './rules.js';
 import { addSnapshot, asJson, emit, refer, rootVolume, setProfiles, type NewSnapshotRow } from './steps.js';
@@ -62,7 +61,7 @@ export const createInstance = defineCommand<NewInstance, { id: number }>({
       for (const snapshot of snapshots) addSnapshot(ctx, made, snapshot);
     }
     refer(ctx, id);
-    checkProjectLimits(ctx.sql, project);
+    checkProject(ctx.sql, project);
     emit(ctx, 'instance-created', { project, name }, { type, 'storage-pool': pool });
     return { id };
   },
@@ -120,7 +119,7 @@ export const updateInstance = defineCommand<InstanceUpdate>({
     refer(ctx, before.id);
     if (restored !== undefined) restoreVolumeRow(ctx, before, restored);
     if (!byUser) return;
-    checkProjectLimits(ctx.sql, project);
+    checkProject(ctx.sql, project);
     emit(ctx, 'instance-updated', { project, name });
   },
 });
@@ -245,7 +244,7 @@ export const relocateInstance = defineCommand<{
     }
     setProfiles(ctx, id, profilesFor(ctx.sql, project, profiles));
     refer(ctx, id);
-    checkProjectLimits(ctx.sql, project);
+    checkProject(ctx.sql, project);
   },
 });
 

@@ -5,7 +5,7 @@ import { networksState } from '#networks/state';
 import { profile, profilesState, updateProfile } from '#profiles/state';
 import { createProject, projectsState, targetOf, updateProject, usedBy } from '#projects/state';
 import { internalIdentity as identity } from '#replica/state';
-import { definePool, findVolume, poolMade, storageState } from '#storage/state';
+import { createVolume, definePool, findVolume, poolMade, storageState } from '#storage/state';
 import { MemoryReplica } from '#testkit';
 import * as state from './index.js';
 
@@ -155,6 +155,37 @@ describe('the limits of a project', () => {
     await expect(create({ project: 'p', name: 'b', config: { 'limits.memory': '600MiB' } })).rejects.toThrow(
       'Reached maximum aggregate value "1GiB" for "limits.memory" in project "p"',
     );
+  });
+  const setLimits = (config: Record<string, string>) => replica.submit(updateProject, { name: 'p', put: { description: '', config } }, as);
+  it('cannot be set below what is in use, nor where something does not say what it takes', async () => {
+    await limited({});
+    for (const name of ['a', 'b']) await create({ project: 'p', name });
+    await expect(setLimits({ 'limits.containers': '1' })).rejects.toThrow('Reached maximum number');
+    await expect(setLimits({ 'limits.memory': '1GiB' })).rejects.toThrow('has no "limits.memory" config');
+    await setLimits({ 'limits.containers': '2' });
+  });
+  it('hold for what a profile gives', async () => {
+    await limited({});
+    const profile = (memory: string) =>
+      replica.submit(
+        updateProfile,
+        { project: 'default', name: 'default', put: { description: '', config: { 'limits.memory': memory }, devices: root } },
+        as,
+      );
+    await profile('1GiB');
+    await create({ project: 'p', name: 'a' });
+    await setLimits({ 'limits.memory': '2GiB' });
+    await profile('2GiB');
+    await expect(profile('3GiB')).rejects.toThrow('Reached maximum aggregate value');
+    await expect(profile('10%')).rejects.toThrow('percentage');
+  });
+  it('hold for custom volumes', async () => {
+    await limited({});
+    const volume = { pool: 'local', project: 'p', type: 'custom' as const, name: 'v', memberId: 1 };
+    await setLimits({ 'limits.disk': '100MiB' });
+    await expect(replica.submit(createVolume, volume, as)).rejects.toThrow('Custom volume "v" in project "p" has no "size" config set');
+    await replica.submit(createVolume, { ...volume, config: { size: '60MiB' } }, as);
+    await expect(replica.submit(createVolume, { ...volume, name: 'w', config: { size: '60MiB' } }, as)).rejects.toThrow('"limits.disk"');
   });
 });
 

@@ -1,7 +1,8 @@
 import { isTrue } from '#config-keys';
 import { fault, parseSize } from '#kit';
-import { project as projectOf, type ProjectRecord } from '#projects/state';
+import { checkProject, findProject, onProjectCheck, type Addition, type ProjectRecord } from '#projects/state';
 import type { Reader } from '#replica/state';
+import { onVolumeChange } from '#storage/state';
 import { isRootDisk } from '../model/index.js';
 import { instances, type InstanceRecord } from './queries.js';
 
@@ -26,19 +27,24 @@ function sized(value: string | undefined): number | undefined {
 
 const counted = (value: string | undefined): number | undefined => (value ? Number(value) : undefined);
 
-/** What else counts towards limits.disk: custom volumes, images. */
-function volumeBytes(reader: Reader, project: string): number {
-  const volumes = reader.all<{ config: string }>(`SELECT config FROM storage_volumes WHERE project = ? AND type = 'custom'`, project);
-  const images = reader.get<{ bytes: number | null }>('SELECT SUM(size) AS bytes FROM images WHERE project = ?', project);
-  return volumes.reduce((sum, { config }) => sum + (sized((JSON.parse(config) as Record<string, string>).size) ?? 0), images?.bytes ?? 0);
+/** Sizes of the custom volumes; undefined of one that does not say. */
+function volumeSizes(reader: Reader, project: string): { name: string; bytes: number | undefined }[] {
+  return reader
+    .all<{ name: string; config: string }>(`SELECT name, config FROM storage_volumes WHERE project = ? AND type = 'custom'`, project)
+    .map(({ name, config }) => ({ name, bytes: sized((JSON.parse(config) as Record<string, string>).size) }));
 }
 
+onProjectCheck(checkProjectLimits);
+onVolumeChange((ctx, { after }) => {
+  if (after?.type === 'custom') checkProject(ctx.sql, after.project);
+});
+
 /**
- * Whether a project is within its limits; asked inside the command that changes it, after the change, so that no two can pass together.
- * @throws Fault conflict, in LXD's words
+ * Whether a project is within its limits. An image counts only when it comes: what instances and volumes leave of limits.disk must hold it, as in LXD.
+ * @throws Fault invalid, in LXD's words
  */
-export function checkProjectLimits(reader: Reader, name: string): void {
-  const { config } = projectOf(reader, name);
+function checkProjectLimits(reader: Reader, name: string, { imageBytes = 0 }: Addition): void {
+  const config = findProject(reader, name)?.config ?? {};
   const limited = Object.keys(config).filter((key) => key.startsWith('limits.') && config[key] !== '');
   if (limited.length === 0) return;
   const all = instances(reader, { projects: [name] });
@@ -53,11 +59,17 @@ export function checkProjectLimits(reader: Reader, name: string): void {
       throw fault.invalid(`Reached maximum number of instances of type "${type}" in project "${name}"`, { status: 500 });
     }
   }
-  for (const key of limited.filter((one) => one in amounts)) checkSum(reader, name, key, config[key]!, all);
+  if (networkCount(reader, name) > (most('limits.networks') ?? Infinity))
+    throw fault.invalid(`Reached maximum number of networks in project "${name}"`, { status: 500 });
+  for (const key of limited.filter((one) => one in amounts)) checkSum(reader, name, key, config[key]!, all, key === 'limits.disk' ? imageBytes : 0);
 }
 
-function checkSum(reader: Reader, project: string, key: string, limit: string, all: readonly InstanceRecord[]): void {
-  let total = key === 'limits.disk' ? volumeBytes(reader, project) : 0;
+function checkSum(reader: Reader, project: string, key: string, limit: string, all: readonly InstanceRecord[], more: number): void {
+  let total = more;
+  for (const { name, bytes } of key === 'limits.disk' ? volumeSizes(reader, project) : []) {
+    if (bytes === undefined) throw fault.invalid(`Custom volume "${name}" in project "${project}" has no "size" config set`, { status: 500 });
+    total += bytes;
+  }
   for (const record of all) {
     const amount = amounts[key]!(record);
     if (amount === undefined) {
@@ -75,19 +87,22 @@ export function projectUsage(reader: Reader, project: ProjectRecord): Record<str
   const all = instances(reader, { projects: [project.name] });
   const sum = (key: string): number => all.reduce((total, record) => total + (quiet(() => amounts[key]!(record)) ?? 0), 0);
   const limit = (key: string): number => (project.config[key] ? parseSize(project.config[key]) : -1);
-  const networks = reader.get<{ n: number }>('SELECT COUNT(*) AS n FROM networks WHERE project = ?', project.name)?.n ?? 0;
+  const volumes = isTrue(project.config['features.storage.volumes']) ? volumeSizes(reader, project.name) : [];
   const usage = {
     containers: all.filter(({ type }) => type === 'container').length,
     cpu: sum('limits.cpu'),
-    disk: sum('limits.disk') + (isTrue(project.config['features.storage.volumes']) ? volumeBytes(reader, project.name) : 0),
+    disk: volumes.reduce((total, { bytes }) => total + (bytes ?? 0), sum('limits.disk')),
     instances: all.length,
     memory: sum('limits.memory'),
-    networks,
+    networks: networkCount(reader, project.name),
     processes: sum('limits.processes'),
     'virtual-machines': all.filter(({ type }) => type === 'virtual-machine').length,
   };
   return Object.fromEntries(Object.entries(usage).map(([key, Usage]) => [key, { Limit: limit(`limits.${key}`), Usage }]));
 }
+
+const networkCount = (reader: Reader, project: string): number =>
+  reader.get<{ n: number }>('SELECT COUNT(*) AS n FROM networks WHERE project = ?', project)?.n ?? 0;
 
 function quiet<T>(ask: () => T): T | undefined {
   try {

@@ -1,6 +1,6 @@
 import { apiUrl, checkEtag, type ConfigMap } from '#api-contract';
 import { fault } from '#kit';
-import { isUsed, renameTarget, setReferences, targetOf, usedBy } from '#projects/state';
+import { checkProject, isUsed, renameTarget, setReferences, targetOf, usedBy } from '#projects/state';
 import { defineCommand, type CommandContext } from '#replica/state';
 import { checks, memberKeys, validateNetwork, type NetworkStatus } from '../model/index.js';
 import { findNetwork, network, networkById, networks, type NetworkRecord } from './queries.js';
@@ -35,6 +35,7 @@ export const createNetwork = defineCommand<NetworkPut & { project: string; name:
     await ctx.em.insert(NetworkRow, { id, project, name, type, description, config: common });
     for (const member of members) await ctx.em.insert(NetworkMemberRow, { network: id, member, status: 'Pending', config: own });
     setReferences(ctx, { kind: 'network', id, url: apiUrl(['networks', name], project) }, [targetOf('project', project)]);
+    checkProject(ctx.sql, project);
     emit(ctx, 'network-created', project, name);
     return { id };
   },

@@ -1,7 +1,7 @@
 import { apiUrl, checkEtag, defaultProject, type DevicesMap, type ProfilePut } from '#api-contract';
-import { devicesWithoutUnset, withoutUnset } from '#config-keys';
+import { devicesWithoutUnset, isTrue, withoutUnset } from '#config-keys';
 import { fault } from '#kit';
-import { effectiveProject, isUsed, onFeature, renameTarget, setReferences, targetOf } from '#projects/state';
+import { checkProject, effectiveProject, isUsed, onFeature, projects, renameTarget, setReferences, targetOf } from '#projects/state';
 import { defineCommand, type CommandContext } from '#replica/state';
 import { checkProfileName, devicesUse } from '../model/index.js';
 import { findProfile, profile } from './queries.js';
@@ -38,6 +38,7 @@ export const updateProfile = defineCommand<{ project: string; name: string; put:
       current.id,
     );
     refer(ctx, current.id, project, name, devices);
+    for (const user of projectsWith(ctx, project)) checkProject(ctx.sql, user);
     emit(ctx, 'profile-updated', project, name);
   },
 });
@@ -82,6 +83,14 @@ async function insertProfile(ctx: CommandContext, project: string, name: string,
 async function removeProfile(ctx: CommandContext, id: number): Promise<void> {
   setReferences(ctx, { kind: 'profile', id, url: '' }, []);
   await ctx.em.delete(ProfileRow, { id });
+}
+
+/** The projects whose instances use the profiles of a project: itself, and with default those that have none of their own. */
+function projectsWith(ctx: CommandContext, project: string): string[] {
+  if (project !== defaultProject) return [project];
+  return projects(ctx.sql)
+    .filter(({ name, config }) => name === defaultProject || !isTrue(config['features.profiles']))
+    .map(({ name }) => name);
 }
 
 function refer(ctx: CommandContext, id: number, project: string, name: string, devices: DevicesMap): void {

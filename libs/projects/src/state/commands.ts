@@ -3,6 +3,7 @@ import { isTrue, withoutUnset } from '#config-keys';
 import { fault } from '#kit';
 import { defineCommand, type CommandContext } from '#replica/state';
 import { checkProjectName, featureNames, features, projectKeys } from '../model/index.js';
+import { checkProject } from './checks.js';
 import { switchFeature } from './features.js';
 import { findProject, project, type ProjectRecord } from './queries.js';
 import { targetOf, usedBy } from './references.js';
@@ -38,6 +39,7 @@ export const updateProject = defineCommand<{ name: string; put: ProjectPut; ifMa
       const on = isTrue(put.config[feature]);
       if (on !== isTrue(current.config[feature])) await switchFeature(ctx, name, feature, on);
     }
+    checkProject(ctx.sql, name);
     emit(ctx, 'project-updated', name);
   },
 });

@@ -1,10 +1,11 @@
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { detectCgroups, listCgroups } from '#host-kit';
-import { findInstance, instances, snapshotNames } from '../state/index.js';
+import { fault } from '#kit';
+import { createSnapshot, findInstance, instances, renameInstance, snapshotNames } from '../state/index.js';
 import { cannotRunContainers } from './testing/busybox-rootfs.js';
 import { call, MemberRig } from './testing/member-rig.js';
 
@@ -222,6 +223,70 @@ describe.skipIf(cannotRunContainers())('the instances of a member', () => {
     await rig.boot();
     expect(instances(rig.replica.reader)).toEqual([]);
     expect(existsSync(join(rig.stateDir, 'containers/c1'))).toBe(false);
+  });
+
+  describe('after a kill in the middle of', () => {
+    const cut = async (intent: Record<string, unknown>, meanwhile: () => unknown = () => undefined): Promise<void> => {
+      await rig.halt();
+      await meanwhile();
+      rig.context.local.run('INSERT INTO instance_intents (intent) VALUES (?)', JSON.stringify(intent));
+      await rig.boot();
+      expect(rig.context.local.all('SELECT * FROM instance_intents')).toEqual([]);
+    };
+    const as = { identity: call.identity };
+    const root = (name: string): string => join(rig.stateDir, 'storage-pools/local/containers', name);
+
+    it('a delete, it is finished, whatever was gone already', async () => {
+      const { id } = await rig.createBusybox('c1');
+      await cut({ kind: 'delete', id }, () => rmSync(join(root('c1'), 'rootfs'), { recursive: true }));
+      expect(instances(rig.replica.reader)).toEqual([]);
+      expect(existsSync(root('c1'))).toBe(false);
+    });
+
+    it('a rename, the bytes get the name that the row has', async () => {
+      const { id } = await rig.createBusybox('c1');
+      const intent = { kind: 'rename', id, name: 'c1', newName: 'c2' };
+      await cut(intent);
+      expect((await rig.act('c1', 'start')).err).toBe('');
+      await rig.act('c1', 'stop', { force: true });
+      await cut(intent, () => rig.replica.submit(renameInstance, { project: 'default', name: 'c1', newName: 'c2' }, as));
+      expect(existsSync(root('c2'))).toBe(true);
+      expect((await rig.act('c2', 'start')).err).toBe('');
+    });
+
+    it('a snapshot, nothing of it is left', async () => {
+      const { id } = await rig.createBusybox('c1');
+      await cut({ kind: 'snapshot', id, snapshot: 's' }, () =>
+        rig.replica.submit(createSnapshot, { project: 'default', instance: 'c1', name: 's', expiresAt: '', stateful: false }, as),
+      );
+      expect(snapshotNames(rig.replica.reader, id)).toEqual([]);
+      await rig.ok(rig.calls.createInstanceSnapshot({ instance: c1, name: 's', stateful: false }, call));
+    });
+
+    it('a restore, it is done again', async () => {
+      const { id } = await rig.createBusybox('c1');
+      const marker = join(root('c1'), 'rootfs/root/marker');
+      writeFileSync(marker, 'before');
+      await rig.ok(rig.calls.createInstanceSnapshot({ instance: c1, name: 's', stateful: false }, call));
+      await cut({ kind: 'restore', id, snapshot: 's' }, () => writeFileSync(marker, 'half'));
+      expect(readFileSync(marker, 'utf8')).toBe('before');
+    });
+  });
+
+  it('record what happened without a quorum once there is one again', async () => {
+    await rig.createBusybox('c1');
+    await rig.act('c1', 'start');
+    const submit = rig.replica.submit.bind(rig.replica);
+    rig.replica.submit = async () => {
+      throw fault.unavailable('No quorum');
+    };
+    expect((await rig.act('c1', 'stop', { force: true })).err).toBe('');
+    expect((await rig.act('c1', 'start')).err).toBe('');
+    expect((await rig.agent.power.power(rig.record('c1'))).state).toBe('running');
+    await rig.act('c1', 'stop', { force: true });
+    expect(rig.record('c1').status).toBe(103);
+    rig.replica.submit = submit;
+    await until(() => rig.record('c1').status === 102);
   });
 
   it('start many at once', async () => {

@@ -30,6 +30,8 @@ const LOG_BYTES_MAX = 64 * 1024 * 1024;
 /** What compaction by size leaves, for peers that lag a little. */
 const LOG_BYTES_KEPT = 32 * 1024 * 1024;
 const JUMP_MS = 3600_000;
+/** How long a read waits for a leader. */
+const ELECTION_WAIT_MS = 2_500;
 /** How long a leader waits for its successor. */
 const HAND_OVER_MS = 1_500;
 const NO_SPACE = 'No space left on the device of the database';
@@ -67,6 +69,8 @@ export class Engine implements EngineFace {
   readonly #listeners = new Set<(applied: Applied) => void>();
   readonly #ticking: Disposable;
   #office: { role: RaftRole; leader: number | undefined; term: number } = { role: 'follower', leader: undefined, term: 0 };
+  /** Rejects when there is another leader than the one that was asked. */
+  #replaced = newLeader();
   #noSpace = false;
   #ticks = 0;
   #clockOffsetMs: number;
@@ -131,9 +135,27 @@ export class Engine implements EngineFace {
     return this.#submitter.submit(request, true);
   }
 
-  barrier(): Promise<number> {
-    if (this.#applier.stoppedBecause !== undefined) return Promise.reject(this.#stoppedFault());
-    return this.#barriers.wait();
+  async barrier(): Promise<number> {
+    const untilMs = this.parts.clock.monotonicMs() + ELECTION_WAIT_MS;
+    for (;;) {
+      if (this.#applier.stoppedBecause !== undefined) throw this.#stoppedFault();
+      try {
+        return await this.#barriers.wait();
+      } catch (error) {
+        // An election is over in a second: a reader would rather wait for it than be told of it.
+        if (this.#closed || this.parts.clock.monotonicMs() >= untilMs) throw error;
+        await this.#pause(TICK_MS);
+      }
+    }
+  }
+
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = this.parts.clock.every(ms, () => {
+        timer[Symbol.dispose]();
+        resolve();
+      });
+    });
   }
 
   async submitted(submitId: string): Promise<{ state: 'applied'; index: number } | { state: 'unknown' }> {
@@ -325,7 +347,11 @@ export class Engine implements EngineFace {
       this.#proposer.leftOffice();
     }
     if (role === 'leader') this.#proposer.kick();
-    if (leader !== undefined) this.#submitter.leaderChanged();
+    if (leader !== undefined) {
+      this.#replaced.reject(new Error('another leader'));
+      this.#replaced = newLeader();
+      this.#submitter.leaderChanged();
+    }
     this.#tellReady();
     this.parts.logger.info({ role, leader, term }, 'office');
   }
@@ -333,7 +359,9 @@ export class Engine implements EngineFace {
   #toLeader(request: SubmitRequest, dryRun: boolean, deadlineMs: number): Promise<SubmitReply> | undefined {
     const { role, leader, term } = this.#office;
     if (role === 'leader') return this.#enqueue(request, dryRun, deadlineMs);
-    return leader === undefined ? undefined : this.parts.transport.submit(leader, term, request, dryRun);
+    if (leader === undefined) return undefined;
+    // A leader that was replaced may be paused, and answer nothing for long: its successor is asked then, under the same id.
+    return Promise.race([this.parts.transport.submit(leader, term, request, dryRun), this.#replaced.promise]);
   }
 
   async #serveSubmit(from: MemberId, term: number, request: SubmitRequest, dryRun: boolean): Promise<SubmitReply> {
@@ -449,4 +477,11 @@ export class Engine implements EngineFace {
     this.#proposer.kick();
     this.#snapshots.free();
   }
+}
+
+function newLeader(): PromiseWithResolvers<never> {
+  const replaced = Promise.withResolvers<never>();
+  // Nobody may be waiting.
+  replaced.promise.catch(() => undefined);
+  return replaced;
 }

@@ -185,7 +185,8 @@ export class VolumesController {
     checkVolumeName(name);
     const contentType = parseContentType(body.string('content_type'));
     if (type !== 'custom') throw fault.invalid(`Currently not allowed to create storage volumes of type "${type}"`);
-    if (request.target !== '') throw fault.invalid('Target only allowed when clustered');
+    // A copy names the member of its source: `none` where there is but one.
+    if (request.target !== '' && request.target !== this.server.memberName()) throw fault.invalid('Target only allowed when clustered');
     const pool = state.pool(reader, request.params.pool!);
     const ref: VolumeRef = { pool: pool.name, project: volumeProject(reader, request.project, 'custom'), type, name };
     const source = body.object('source');

@@ -370,7 +370,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
   },
   storage_lvm_use_thinpool: { status: 'declared' },
   storage_rsync_bwlimit: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'storage_rsync_bwlimit',
     keys: ['storage-pool:rsync.bwlimit'],
     routes: ['PATCH /1.0/storage-pools/{name}'],
@@ -390,7 +390,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     routes: ['PATCH /1.0/networks/{name}'],
   },
   storage_btrfs_mount_options: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'storage_btrfs_mount_options',
     keys: ['storage-pool btrfs:btrfs.mount_options'],
     routes: ['PATCH /1.0/storage-pools/{name}'],
@@ -413,7 +413,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     ],
   },
   image_force_refresh: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'image_force_refresh',
     routes: ['POST /1.0/images/{fingerprint}/refresh'],
     fields: ['operation.metadata.refreshed', 'Image.update_source'],
@@ -449,7 +449,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     routes: ['PATCH /1.0/instances/{name}'],
   },
   storage_images_delete: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'storage_images_delete',
     routes: ['DELETE /1.0/storage-pools/{name}/volumes/{type}/{volume}'],
   },
@@ -505,7 +505,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     fields: ['InstancesPost.instance_type'],
   },
   storage_volatile_initial_source: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'storage_volatile_initial_source',
     keys: ['storage-pool:volatile.initial_source'],
     routes: ['POST /1.0/storage-pools', 'GET /1.0/storage-pools/{name}'],
@@ -635,7 +635,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     routes: ['PATCH /1.0/instances/{name}'],
   },
   storage_api_local_volume_handling: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'storage_api_local_volume_handling',
     routes: ['POST /1.0/storage-pools/{name}/volumes/{type}', 'POST /1.0/storage-pools/{name}/volumes/{type}/{volume}'],
     fields: [
@@ -1209,7 +1209,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     fields: ['Instance.type', 'InstancesPost.type'],
   },
   image_types: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'image_types',
     routes: ['GET /1.0/images', 'GET /1.0/images/{fingerprint}', 'GET /1.0/images/aliases/{name}'],
     fields: ['Image.type', 'ImageAliasesEntry.type', 'ImageSource.image_type'],
@@ -1234,7 +1234,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     fields: ['ClusterMember.roles'],
   },
   images_expiry: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'images_expiry',
     routes: ['PUT /1.0/images/{fingerprint}', 'PATCH /1.0/images/{fingerprint}'],
     fields: ['ImagePut.expires_at'],
@@ -1438,7 +1438,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     fields: ['Project.config'],
   },
   custom_volume_snapshot_expiry: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'custom_volume_snapshot_expiry',
     keys: ['storage-volume:snapshots.expiry'],
     routes: [
@@ -1740,7 +1740,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     fields: ['ServerEnvironment.driver', 'ServerEnvironment.driver_version'],
   },
   server_supported_storage_drivers: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'server_supported_storage_drivers',
     routes: ['GET /1.0'],
     fields: [
@@ -1766,7 +1766,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
   network_ovn_nat_address: { status: 'declared' },
   network_bgp: { status: 'declared' },
   network_forward: { status: 'declared' },
-  custom_volume_refresh: { status: 'declared' },
+  custom_volume_refresh: { status: 'implemented' },
   network_counters_errors_dropped: {
     status: 'declared',
     spec: 'network_counters_errors_dropped',
@@ -1792,7 +1792,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
   ovn_nic_acceleration: { status: 'declared' },
   certificate_self_renewal: { status: 'declared' },
   instance_project_move: { status: 'declared' },
-  storage_volume_project_move: { status: 'declared' },
+  storage_volume_project_move: { status: 'implemented' },
   cloud_init: { status: 'declared' },
   network_dns_nat: { status: 'declared' },
   database_leader: {
@@ -1842,7 +1842,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     fields: ['InstanceSource.allow_inconsistent', 'InstancePost.allow_inconsistent'],
   },
   network_state_ovn: { status: 'declared' },
-  storage_volume_api_filtering: { status: 'declared' },
+  storage_volume_api_filtering: { status: 'implemented' },
   image_restrictions: {
     status: 'declared',
     spec: 'image_restrictions',
@@ -1868,13 +1868,13 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
   cluster_ovn_chassis: { status: 'declared' },
   container_syscall_intercept_sched_setscheduler: { status: 'declared' },
   storage_lvm_thinpool_metadata_size: { status: 'declared' },
-  storage_volume_state_total: { status: 'declared' },
+  storage_volume_state_total: { status: 'implemented' },
   instance_file_head: { status: 'declared' },
   resources_pci_vpd: { status: 'declared' },
   qemu_raw_conf: { status: 'declared' },
   storage_cephfs_fscache: { status: 'declared' },
   vsock_api: { status: 'declared' },
-  storage_volumes_all_projects: { status: 'declared' },
+  storage_volumes_all_projects: { status: 'implemented' },
   projects_networks_restricted_access: { status: 'declared' },
   cluster_join_token_expiry: { status: 'declared' },
   remote_token_expiry: { status: 'declared' },

@@ -1,5 +1,7 @@
 import { DatabaseSync } from 'node:sqlite';
+import { faultPoint } from '#kit';
 import type { LocalStore } from './ports.js';
+import type { SqlValue } from './state/command.js';
 import { SqlOn, StatementCache } from './sqlite/statements.js';
 
 class NodeSqliteLocalStore extends SqlOn implements LocalStore {
@@ -17,6 +19,12 @@ class NodeSqliteLocalStore extends SqlOn implements LocalStore {
         statements.length,
       );
     });
+  }
+
+  override run(sql: string, ...parameters: SqlValue[]): { changes: number } {
+    const result = super.run(sql, ...parameters);
+    faultPoint(`local: ${sql} ${String(parameters[0] ?? '')}`);
+    return result;
   }
 
   /** A transaction inside of a transaction is part of the outer one. */

@@ -109,8 +109,8 @@ export class ImageAgent {
         );
       },
       createImageSecret: async ({ image, metadata }, call) => this.#secret(image!, metadata ?? {}, call),
-      redeemImageSecret: async ({ image, secret }, call) => {
-        const found = await this.#redeem(image!, secret, call);
+      redeemImageSecret: async ({ image, secret, keep }, call) => {
+        const found = await this.#redeem(image!, secret, keep, call);
         return { valid: found !== undefined, metadata: found };
       },
     };
@@ -184,8 +184,13 @@ export class ImageAgent {
     return { operation: { ...operation } };
   }
 
-  /** A token is good for one use. */
-  async #redeem({ requestProject, fingerprint }: ImageMessage, secret: string, call: CallContext): Promise<Record<string, unknown> | undefined> {
+  /** A token is good for one download or upload; whoever downloads looks at the image first. */
+  async #redeem(
+    { requestProject, fingerprint }: ImageMessage,
+    secret: string,
+    keep: boolean,
+    call: CallContext,
+  ): Promise<Record<string, unknown> | undefined> {
     if (secret === '' || fingerprint === '') return undefined;
     const url = apiUrl(['images', fingerprint]);
     const token = this.options.operations.tokens().find(({ id, resources, metadata }) => {
@@ -193,7 +198,7 @@ export class ImageAgent {
       return record?.project === requestProject && resources?.['images']?.includes(url) && equal(String(metadata?.['secret'] ?? ''), secret);
     });
     if (!token) return undefined;
-    await this.options.operations.cancel(token.id, call.identity);
+    if (!keep) await this.options.operations.cancel(token.id, call.identity);
     const { secret: _, ...rest } = token.metadata ?? {};
     return rest;
   }

@@ -2,7 +2,7 @@ import { createHash, randomBytes, type Hash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { mkdir, open, readdir, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
-import { Fault, fault, type Logger } from '#kit';
+import { Fault, fault, faultPoint, type Logger } from '#kit';
 import { isFingerprint } from '../model/index.js';
 
 /** Files of one upload or download that are not yet an image; they go with their Incoming, unless they were committed. */
@@ -54,8 +54,10 @@ export class ImageStore {
   async commit(received: Received): Promise<void> {
     const target = this.path(received.fingerprint);
     if (received.rootfsPath) await rename(received.rootfsPath, `${target}.rootfs`);
+    faultPoint('image rootfs in place');
     await rename(received.metaPath, target);
     await syncDirectory(this.directory);
+    faultPoint('image in place');
   }
 
   path(fingerprint: string): string {
@@ -125,6 +127,7 @@ export class Incoming implements AsyncDisposable {
     this.#paths.push(path);
     const file = await open(path, 'wx', 0o600);
     const writer = new Writer(file);
+    faultPoint('image file begun');
     try {
       for await (const chunk of bytes as AsyncIterable<Buffer>) {
         this.#hash.update(chunk);
@@ -142,6 +145,7 @@ export class Incoming implements AsyncDisposable {
     } finally {
       await file.close();
     }
+    faultPoint('image file written');
     return path;
   }
 

@@ -49,7 +49,7 @@ export class ImagesController {
     let token: Record<string, unknown> | undefined;
     if (headers.secret !== '' && headers.fingerprint !== '') {
       const redeemed = await this.#agent.redeemImageSecret(
-        { image: this.#message(request, { project, fingerprint: headers.fingerprint }), secret: headers.secret },
+        { image: this.#message(request, { project, fingerprint: headers.fingerprint }), secret: headers.secret, keep: false },
         context,
       );
       if (redeemed.valid) token = redeemed.metadata ?? {};
@@ -65,7 +65,7 @@ export class ImagesController {
 
   @Route('GET', '/1.0/images/:fingerprint', { access: 'guest' })
   async read(request: ApiRequest): Promise<Reply> {
-    const record = await this.#readable(request);
+    const record = await this.#readable(request, { keepSecret: true });
     return reply.sync(state.imageDocument(this.replica.reader, record), etagOf(state.imageEtag(record)));
   }
 
@@ -107,7 +107,7 @@ export class ImagesController {
 
   @Route('GET', '/1.0/images/:fingerprint/export', { access: 'guest' })
   async export(request: ApiRequest): Promise<Reply> {
-    const { project, fingerprint } = await this.#readable(request);
+    const { project, fingerprint } = await this.#readable(request, { keepSecret: false });
     const { parts } = await this.#agent.exportImage(this.#message(request, { project, fingerprint }), callContext(request, true));
     const open = (ticket: string): Readable => this.members.streams.open(ticket) as Readable;
     const only = parts[0]!;
@@ -199,7 +199,7 @@ export class ImagesController {
   }
 
   /** Images that a caller may look at: all of its projects, public ones of others, and what it has a secret for. @throws Fault notFound */
-  async #readable(request: ApiRequest): Promise<state.ImageRecord> {
+  async #readable(request: ApiRequest, { keepSecret: keep }: { keepSecret: boolean }): Promise<state.ImageRecord> {
     await this.replica.barrier();
     const record = this.#named(request);
     const secret = request.query.get('secret') ?? '';
@@ -207,7 +207,8 @@ export class ImagesController {
     const redeemed =
       secret === ''
         ? false
-        : (await this.#agent.redeemImageSecret({ image: this.#message(request, { project, fingerprint }), secret }, callContext(request))).valid;
+        : (await this.#agent.redeemImageSecret({ image: this.#message(request, { project, fingerprint }), secret, keep }, callContext(request)))
+            .valid;
     // One text for what is not there and what is not to be seen.
     if (!record.public && !redeemed && !mayTouch(request.caller, request.project)) throw fault.notFound('Image not found');
     return record;

@@ -215,7 +215,7 @@ describe('images', () => {
     expect([none.status, none.body.error]).toEqual([404, 'Image not found']);
   });
 
-  it('are seen by guests only when public, or by a secret that is good for one use', async () => {
+  it('are seen by guests only when public, or by a secret that is good for one download', async () => {
     const as = 'guest' as const;
     const path = `/1.0/images/${fingerprint}`;
     expect((await call('GET', '/1.0/images', { as })).body.metadata).toEqual([]);
@@ -239,7 +239,8 @@ describe('images', () => {
     expect(token).toMatchObject({ class: 'token', resources: { images: [path] } });
     const secret = String(token.metadata!['secret']);
     expect((await call('GET', `${path}?secret=${secret}`, { as })).status).toBe(200);
-    expect((await call('GET', `${path}?secret=${secret}`, { as })).status).toBe(404);
+    expect((await call('GET', `${path}/export?secret=${secret}`, { as })).status).toBe(200);
+    for (const what of [path, `${path}/export`]) expect((await call('GET', `${what}?secret=${secret}`, { as })).status).toBe(404);
     await call('PATCH', path, { body: { public: true } });
     expect((await call('GET', '/1.0/images', { as })).body.metadata).toEqual([path]);
     expect((await call('GET', `${path}/export`, { as })).status).toBe(200);
@@ -299,7 +300,11 @@ describe('images between servers', () => {
     await call('PATCH', `/1.0/images/${fingerprint}`, { body: { public: false } });
     const denied = await done(await call('POST', '/1.0/images', from({ fingerprint }), other), other);
     expect(denied.err).toBe(`Image "${fingerprint}" not found on ${url(one)}`);
-    void token;
+    const pull = async (): Promise<Operation> =>
+      done(await call('POST', '/1.0/images', from({ fingerprint, secret: String(token.metadata!['secret']) }), other), other);
+    expect((await pull()).err).toBe('');
+    await done(await call('DELETE', `/1.0/images/${fingerprint}`, {}, other), other);
+    expect((await pull()).err).toMatch(/not found/);
   });
 
   it('are pulled by alias when public, whole, with their properties and what was asked for', async () => {

@@ -70,6 +70,7 @@ export interface CreateImageSecretRequest {
 export interface RedeemImageSecretRequest {
   image: ImageMessage | undefined;
   secret: string;
+  keep: boolean;
 }
 
 export interface RedeemImageSecretReply {
@@ -554,7 +555,7 @@ export const CreateImageSecretRequest: MessageFns<CreateImageSecretRequest> = {
 };
 
 function createBaseRedeemImageSecretRequest(): RedeemImageSecretRequest {
-  return { image: undefined, secret: "" };
+  return { image: undefined, secret: "", keep: false };
 }
 
 export const RedeemImageSecretRequest: MessageFns<RedeemImageSecretRequest> = {
@@ -564,6 +565,9 @@ export const RedeemImageSecretRequest: MessageFns<RedeemImageSecretRequest> = {
     }
     if (message.secret !== "") {
       writer.uint32(18).string(message.secret);
+    }
+    if (message.keep !== false) {
+      writer.uint32(24).bool(message.keep);
     }
     return writer;
   },
@@ -595,6 +599,14 @@ export const RedeemImageSecretRequest: MessageFns<RedeemImageSecretRequest> = {
             }
 
             message.secret = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.keep = reader.bool();
             continue;
           }
         }
@@ -746,7 +758,7 @@ export const ImagesAgentService = {
     responseSerialize: (value: OperationReply): Buffer => Buffer.from(OperationReply.encode(value).finish()),
     responseDeserialize: (value: Buffer): OperationReply => OperationReply.decode(value),
   },
-  /** Checks a secret, and uses it up. */
+  /** Checks a secret, and uses it up unless it is only to be looked at. */
   redeemImageSecret: {
     path: "/muster.v1.ImagesAgent/RedeemImageSecret" as const,
     requestStream: false as const,
@@ -773,7 +785,7 @@ export interface ImagesAgentServer extends UntypedServiceImplementation {
   /** To another server, with a secret of its. */
   pushImage: handleUnaryCall<PushImageRequest, OperationReply>;
   createImageSecret: handleUnaryCall<CreateImageSecretRequest, OperationReply>;
-  /** Checks a secret, and uses it up. */
+  /** Checks a secret, and uses it up unless it is only to be looked at. */
   redeemImageSecret: handleUnaryCall<RedeemImageSecretRequest, RedeemImageSecretReply>;
 }
 

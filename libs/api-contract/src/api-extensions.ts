@@ -118,7 +118,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     fields: ['ServerPut.config'],
   },
   image_compression_algorithm: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'image_compression_algorithm',
     keys: ['server:images.compression_algorithm'],
     routes: ['POST /1.0/images', 'PATCH /1.0'],
@@ -186,7 +186,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     fields: ['Profile.used_by'],
   },
   container_push: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'container_push',
     routes: ['POST /1.0/instances', 'POST /1.0/instances/{name}', 'GET /1.0/operations/{id}/websocket'],
     fields: ['InstanceSource.type', 'InstanceSource.mode', 'InstanceSource.live', 'operation.metadata.{control,fs,criu}'],
@@ -233,7 +233,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     fields: ['Instance.config'],
   },
   migration_progress: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'migration_progress',
     routes: ['GET /1.0/operations/{id}', 'GET /1.0/events'],
     fields: ['operation.metadata.fs_progress', 'operation.metadata.download_progress', 'operation.metadata.progress'],
@@ -344,7 +344,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     fields: ['InstancePost.live', 'InstanceSource.live'],
   },
   container_only_migration: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'container_only_migration',
     routes: ['POST /1.0/instances', 'POST /1.0/instances/{name}'],
     fields: ['InstanceSource.container_only', 'InstanceSource.instance_only', 'InstancePost.container_only', 'InstancePost.instance_only'],
@@ -437,7 +437,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     fields: ['http.X-LXD-type'],
   },
   container_push_target: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'container_push_target',
     routes: ['POST /1.0/instances/{name}'],
     fields: ['InstancePost.target', 'InstancePostTarget.certificate', 'InstancePostTarget.operation', 'InstancePostTarget.secrets'],
@@ -567,7 +567,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     fields: ['InstanceConsolePost.width', 'InstanceConsolePost.height', 'operation.metadata.fds'],
   },
   restrict_devlxd: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'restrict_devlxd',
     keys: ['instance:security.devlxd'],
     routes: ['PATCH /1.0/instances/{name}'],
@@ -599,7 +599,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     routes: ['PATCH /1.0', 'POST /1.0/instances'],
   },
   devlxd_events: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'devlxd_events',
     routes: ['GET devlxd:/1.0/events'],
     fields: ['event.type', 'event.metadata'],
@@ -696,7 +696,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     fields: ['Event.type', 'EventLifecycle.action', 'EventLifecycle.source', 'EventLifecycle.context', 'EventLifecycle.requestor'],
   },
   storage_api_remote_volume_handling: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'storage_api_remote_volume_handling',
     routes: ['POST /1.0/storage-pools/{name}/volumes/{type}', 'POST /1.0/storage-pools/{name}/volumes/{type}/{volume}'],
     fields: [
@@ -722,7 +722,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     routes: ['PATCH /1.0/instances/{name}'],
   },
   container_backup: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'container_backup',
     routes: [
       'GET /1.0/instances/{name}/backups',
@@ -743,13 +743,13 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     ],
   },
   devlxd_images: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'devlxd_images',
     keys: ['instance:security.devlxd.images'],
     routes: ['GET devlxd:/1.0/images/{fingerprint}/export'],
   },
   container_local_cross_pool_handling: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'container_local_cross_pool_handling',
     routes: ['POST /1.0/instances', 'POST /1.0/instances/{name}'],
     fields: ['InstancesPost.devices', 'InstancePost.pool'],
@@ -852,7 +852,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     routes: ['PATCH /1.0'],
   },
   backup_compression: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'backup_compression',
     keys: ['server:backups.compression_algorithm'],
     routes: ['PATCH /1.0'],
@@ -923,7 +923,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     routes: ['PATCH /1.0/networks/{name}'],
   },
   container_incremental_copy: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'container_incremental_copy',
     routes: ['POST /1.0/instances'],
     fields: ['InstanceSource.refresh'],
@@ -947,7 +947,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     routes: ['PATCH /1.0/instances/{name}', 'PATCH /1.0/storage-pools/{name}/volumes/{type}/{volume}'],
   },
   container_copy_project: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'container_copy_project',
     routes: ['POST /1.0/instances'],
     fields: ['InstanceSource.project'],
@@ -978,7 +978,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     routes: ['PUT /1.0/instances/{name}/snapshots/{snapshot}', 'PATCH /1.0/instances/{name}'],
     fields: ['InstanceSnapshotPut.expires_at'],
   },
-  container_backup_override_pool: { status: 'declared' },
+  container_backup_override_pool: { status: 'implemented' },
   snapshot_expiry_creation: {
     status: 'implemented',
     spec: 'snapshot_expiry_creation',
@@ -1036,7 +1036,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     fields: ['Event.location'],
   },
   storage_api_remote_volume_snapshots: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'storage_api_remote_volume_snapshots',
     routes: ['POST /1.0/storage-pools/{name}/volumes/{type}', 'POST /1.0/storage-pools/{name}/volumes/{type}/{volume}'],
     fields: ['StorageVolumeSource.volume_only', 'StorageVolumePost.volume_only'],
@@ -1246,7 +1246,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     fields: ['ResourcesNetworkCard.firmware_version'],
   },
   backup_compression_algorithm: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'backup_compression_algorithm',
     routes: ['POST /1.0/instances/{name}/backups'],
     fields: ['InstanceBackupsPost.compression_algorithm'],
@@ -1588,8 +1588,8 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
   network_type_ovn: { status: 'declared' },
   projects_networks: { status: 'declared' },
   projects_networks_restricted_uplinks: { status: 'declared' },
-  custom_volume_backup: { status: 'declared' },
-  backup_override_name: { status: 'declared' },
+  custom_volume_backup: { status: 'implemented' },
+  backup_override_name: { status: 'implemented' },
   storage_rsync_compression: {
     status: 'declared',
     spec: 'storage_rsync_compression',
@@ -1640,7 +1640,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
   instance_nic_bridged_port_isolation: { status: 'declared' },
   instance_bulk_state_change: { status: 'implemented' },
   network_gvrp: { status: 'declared' },
-  instance_pool_move: { status: 'declared' },
+  instance_pool_move: { status: 'implemented' },
   gpu_sriov: {
     status: 'declared',
     spec: 'gpu_sriov',
@@ -1791,7 +1791,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
   network_dns: { status: 'declared' },
   ovn_nic_acceleration: { status: 'declared' },
   certificate_self_renewal: { status: 'declared' },
-  instance_project_move: { status: 'declared' },
+  instance_project_move: { status: 'implemented' },
   storage_volume_project_move: { status: 'implemented' },
   cloud_init: { status: 'declared' },
   network_dns_nat: { status: 'declared' },
@@ -1836,7 +1836,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
   },
   clustering_evacuation_live: { status: 'declared' },
   instance_allow_inconsistent_copy: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'instance_allow_inconsistent_copy',
     routes: ['POST /1.0/instances'],
     fields: ['InstanceSource.allow_inconsistent', 'InstancePost.allow_inconsistent'],

@@ -149,9 +149,9 @@ export class GuestSocket {
 
   /** Events without a websocket: lines of JSON until one of the two goes. */
   #stream(response: ServerResponse, types: ReadonlySet<string>): void {
-    response.writeHead(200, { 'content-type': 'application/json', 'x-content-type-options': 'nosniff', connection: 'close' });
     // The end of the connection is the end of it: in chunks, a simple client would see their lengths between the lines.
     response.removeHeader('transfer-encoding');
+    response.writeHead(200, { 'content-type': 'application/json', 'x-content-type-options': 'nosniff', connection: 'close' });
     response.flushHeaders();
     const send = (text: string): void => {
       if (response.writableLength > limits.unreadBytes) response.destroy();

@@ -28,6 +28,7 @@ describe('POST /internal/testing/warnings', () => {
     expect(await warn({ ...global, entity_type_code: 1, entity_id: 7 })).toBe(200);
     expect(await warn({ ...global, entity_type_code: 1, entity_id: 8 })).toBe(500);
     expect(await warn({ ...global, entity_type_code: 99, entity_id: 1 })).toBe(500);
+    expect(await warn({ ...global, project: 'nope' })).toBe(500);
     expect(
       warnings(gateway.replica.reader)
         .map(({ entityUrl }) => entityUrl)

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { Controller, Inject, Optional } from '@nestjs/common';
 import { Body, REPLICA, Route, reply, write, type ApiRequest, type Reply } from '#http-kit';
 import { fault } from '#kit';
+import { findProject } from '#projects/state';
 import type { Replica } from '#replica';
 import { upsertWarning } from '#warnings/state';
 import { SQL_BRIDGE, noBridge, type SqlBridge } from './global-sql.js';
@@ -25,9 +26,12 @@ export class TestingController {
     const [code, id] = [body.integer('entity_type_code', none), body.integer('entity_id', none)];
     if (code !== none && (code < 0 || code > entityTypeMax)) throw fault.invalid('Invalid entity type', { status: 500 });
     await this.replica.barrier();
+    const project = body.string('project');
+    if (project !== '' && !findProject(this.replica.reader, project))
+      throw fault.invalid('Failed to create warning: Project not found', { status: 500 });
     const entityUrl = code === none || id < 0 ? '' : this.bridge.entityUrl?.(this.replica.reader, code, id);
     if (entityUrl === undefined) throw fault.invalid('Failed to create warning: the entity does not exist', { status: 500 });
-    const warning = { member: body.string('location'), project: body.string('project'), entityUrl, type: body.integer('type_code') };
+    const warning = { member: body.string('location'), project, entityUrl, type: body.integer('type_code') };
     return write(this.replica, request, upsertWarning, { ...warning, uuid: randomUUID(), message: body.string('message') }, () => reply.empty());
   }
 }

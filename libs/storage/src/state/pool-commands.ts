@@ -37,7 +37,7 @@ export const poolMade = defineCommand<{ name: string; memberId: number; config: 
   name: 'storage.poolMade',
   async run(ctx, { name, memberId, config }) {
     const record = pool(ctx.sql, name);
-    const { member } = splitPoolConfig(config);
+    const { member } = splitPoolConfig(withoutUnset(config));
     await ctx.em.update(StoragePoolMemberRow, { poolId: record.id, memberId }, { config: member, state: 'created' });
     await ctx.em.update(StoragePoolRow, { id: record.id }, { state: 'created' });
     emit(ctx, 'storage-pool-created', name);

@@ -1,5 +1,6 @@
 import { Controller, Inject, Optional } from '@nestjs/common';
 import { etagOf, type Operation } from '#api-contract';
+import { isClustered } from '#cluster/state';
 import { Body, MEMBERS, REPLICA, Route, callContext, reply, submitOptions, type ApiRequest, type Reply } from '#http-kit';
 import { fault } from '#kit';
 import { InstancesAgentService, type Calls, type Members } from '#members';
@@ -37,7 +38,7 @@ export function instancesController(tree: Tree): new (...args: never[]) => objec
       const body = new Body(request.body);
       await this.replica.barrier();
       const { reader } = this.replica;
-      if (request.target !== '') throw fault.invalid('Target only allowed when clustered');
+      if (request.target !== '' && !isClustered(reader)) throw fault.invalid('Target only allowed when clustered');
       project(reader, request.project);
       const { source, post } = wantedInstance(reader, request.project, tree, body, Math.random);
       if (source === 'copy' || source === 'migration') return this.#transfers.create(request, post);

@@ -1,5 +1,6 @@
 import { Inject, Injectable, Optional, type OnModuleDestroy } from '@nestjs/common';
 import type { InstanceState } from '#api-contract';
+import { memberName } from '#cluster/state';
 import { MEMBERS, REPLICA, SERVER, callContext, list, mayTouch, parseFilter, reply, type ApiRequest, type Reply } from '#http-kit';
 import { InstancesAgentService, type Members, type ServerInfo } from '#members';
 import type { Replica } from '#replica';
@@ -21,10 +22,10 @@ export class InstanceViews implements OnModuleDestroy {
   constructor(
     @Inject(REPLICA) private readonly replica: Replica,
     @Inject(MEMBERS) private readonly members: Members,
-    @Inject(SERVER) server: ServerInfo,
+    @Inject(SERVER) private readonly server: ServerInfo,
     @Optional() @Inject(INSTANCE_BACKUPS) private readonly backups?: InstanceBackups,
   ) {
-    this.#fragments = new Fragments(replica, () => server.memberName());
+    this.#fragments = new Fragments(replica, (id) => memberName(replica.reader, id));
   }
 
   onModuleDestroy(): void {
@@ -59,15 +60,22 @@ export class InstanceViews implements OnModuleDestroy {
     return JSON.parse(this.#fragments.of([record.id])[0]!) as object;
   }
 
-  /** Live state by id. What is not running here is not asked for; what does not answer in time is missing. */
-  async states(request: ApiRequest, ids: readonly number[]): Promise<Record<number, InstanceState>> {
-    if (ids.length === 0) return {};
-    try {
+  /**
+   * Live state by id, asked of all owners at once. What does not run is not asked for; what does not answer in time is missing: a member that is believed
+   * gone is not even asked.
+   */
+  async states(request: ApiRequest, rows: readonly { id: number; memberId: number }[]): Promise<Record<number, InstanceState>> {
+    const byMember = Map.groupBy(rows, ({ memberId }) => memberId);
+    const alive = new Set(this.members.others());
+    const asked = [...byMember].map(async ([memberId, mine]) => {
+      const name = memberId === this.server.memberId ? undefined : memberName(this.replica.reader, memberId);
+      if (name !== undefined && !alive.has(name)) return {};
       const context = { ...callContext(request, true), timeoutMs: stateTimeoutMs };
-      return (await this.members.calls(InstancesAgentService).instanceStates({ ids: [...ids] }, context)).states as Record<number, InstanceState>;
-    } catch {
-      return {};
-    }
+      const { states } = await this.members.calls(InstancesAgentService, name).instanceStates({ ids: mine.map(({ id }) => id) }, context);
+      return states as Record<number, InstanceState>;
+    });
+    const answers = await Promise.allSettled(asked);
+    return Object.assign({}, ...answers.map((answer) => (answer.status === 'fulfilled' ? answer.value : {}))) as Record<number, InstanceState>;
   }
 
   async #parts(request: ApiRequest, ids: readonly number[]): Promise<Map<number, Parts>> {
@@ -75,17 +83,14 @@ export class InstanceViews implements OnModuleDestroy {
     const up =
       ids.length === 0
         ? []
-        : reader.all<{ id: number }>(
-            'SELECT id FROM instances WHERE status NOT IN (102, 112) AND id IN (SELECT value FROM json_each(?))',
+        : reader.all<{ id: number; memberId: number }>(
+            'SELECT id, member_id AS memberId FROM instances WHERE status NOT IN (102, 112) AND id IN (SELECT value FROM json_each(?))',
             JSON.stringify(ids),
           );
     const withSnapshots = new Set(
       ids.length === 0 ? [] : reader.all<{ id: number }>('SELECT DISTINCT instance_id AS id FROM instance_snapshots').map(({ id }) => id),
     );
-    const states = await this.states(
-      request,
-      up.map(({ id }) => id),
-    );
+    const states = await this.states(request, up);
     const backups = this.backups?.documents(reader, ids);
     const result = new Map<number, Parts>();
     for (const id of ids) {

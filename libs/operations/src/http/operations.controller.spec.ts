@@ -131,7 +131,10 @@ describe.each(adapters)('operations over http, %s', (_name, open) => {
     await operations.cancel(id);
     const events = new MemberEventHub({ clock: systemClock, location: () => 'none' });
     await using second = await open();
-    serveOperations(second.agent, new MemberOperations({ local, events, clock: systemClock, log: silent, memberId: () => 1, location: () => 'none' }));
+    serveOperations(
+      second.agent,
+      new MemberOperations({ local, events, clock: systemClock, log: silent, memberId: () => 1, location: () => 'none' }),
+    );
     const later = new OperationsController(second.gateway);
     expect(metadata(await later.read(request(admin, '/', id)))).toMatchObject({ metadata: { secret: '<hidden>' } });
     for (const secret of ['<hidden>', 'open sesame']) {

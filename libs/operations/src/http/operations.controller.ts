@@ -10,6 +10,8 @@ import { maySee } from './visible.js';
 /** Of history in one answer, unless ?limit= says less or more. */
 const historyRows = 1_000;
 const historyRowsMax = 10_000;
+/** How long another member's operations are waited for. */
+const otherMs = 1_000;
 
 @Controller()
 export class OperationsController {
@@ -25,13 +27,23 @@ export class OperationsController {
     const everything = allProjects && caller.admin;
     const projects = everything ? [] : allProjects ? [...(caller.projects ?? [])] : [request.project, ...(caller.admin ? [''] : [])];
     const wanted = { projects, allProjects: everything, history: request.query.get('history') === '1', limit: limitOf(request) };
-    const { operations } = await this.#agent.list(wanted, callContext(request, true));
+    const operations = await this.#everywhere(request, wanted);
     const byStatus: Record<string, unknown[]> = {};
     for (const message of operations) {
       const operation = documentOf(message);
       (byStatus[operation.status.toLowerCase()] ??= []).push(request.recursion > 0 ? operation : apiUrl(['operations', operation.id]));
     }
     return reply.sync(byStatus);
+  }
+
+  /** Those of this member, and of every other that answers in time: a dead one costs its own, never the list. */
+  async #everywhere(request: ApiRequest, wanted: Parameters<typeof this.#agent.list>[0]): Promise<OperationRecordMessage[]> {
+    const context = callContext(request, true);
+    const others = this.members.others().map((name) => this.members.calls(OperationsAgentService, name));
+    const asked = others.map((agent) => agent.list(wanted, { ...context, timeoutMs: otherMs }));
+    const [own, ...answers] = await Promise.allSettled([this.#agent.list(wanted, context), ...asked]);
+    if (own.status === 'rejected') throw own.reason;
+    return [own.value, ...answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []))].flatMap(({ operations }) => operations);
   }
 
   @Route('GET', '/1.0/operations/:id', { access: 'trusted' })

@@ -3,7 +3,7 @@ import { Controller, Inject } from '@nestjs/common';
 import { apiUrl, type Operation } from '#api-contract';
 import { type ApiRequest, callContext, MEMBERS, type Reply, reply, Route, UpgradeRoute } from '#http-kit';
 import { fault } from '#kit';
-import { type Calls, type Members, type OperationRecordMessage, OperationsAgentService, type Upgrade } from '#members';
+import { type Calls, type ListOperationsRequest, type Members, type OperationRecordMessage, OperationsAgentService, type Upgrade } from '#members';
 import { hiddenSecret, withStatus } from '../model/index.js';
 import { maySee } from './visible.js';
 
@@ -37,7 +37,7 @@ export class OperationsController {
   }
 
   /** Those of this member, and of every other that answers in time: a dead one costs its own, never the list. */
-  async #everywhere(request: ApiRequest, wanted: Parameters<typeof this.#agent.list>[0]): Promise<OperationRecordMessage[]> {
+  async #everywhere(request: ApiRequest, wanted: ListOperationsRequest): Promise<OperationRecordMessage[]> {
     const context = callContext(request, true);
     const others = this.members.others().map((name) => this.members.calls(OperationsAgentService, name));
     const asked = others.map((agent) => agent.list(wanted, { ...context, timeoutMs: otherMs }));

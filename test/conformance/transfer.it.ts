@@ -73,6 +73,15 @@ describe('lxc copy', () => {
     await server.ok(['delete', '-f', 'c2', 'c3', 'c4']);
   });
 
+  it('copies what runs as it is, when that is asked for', async () => {
+    covers('instance_allow_inconsistent_copy');
+    await server.ok(['start', 'c1']);
+    await server.ok(['copy', 'c1', 'c2', '--allow-inconsistent']);
+    expect(await read('c2')).toBe('three');
+    await server.ok(['stop', '-f', 'c1']);
+    await server.ok(['delete', 'c2']);
+  });
+
   it('refreshes a copy: files, and those snapshots that it lacks', async () => {
     covers('container_incremental_copy');
     await server.ok(['copy', 'c1', 'c2']);
@@ -141,7 +150,7 @@ describe('lxc copy and move, between pools and projects', () => {
 
 describe('lxc export and import', () => {
   it('gives a tarball of which the instance is made again', async () => {
-    covers('container_backup', 'backup_compression');
+    covers('container_backup');
     await server.ok(['export', 'c1', file('c1.tar.gz')]);
     expect(readFileSync(file('c1.tar.gz')).subarray(0, 2)).toEqual(Buffer.from([0x1f, 0x8b]));
     expect(await server.api.get('/1.0/instances/c1/backups')).toEqual([]);
@@ -171,7 +180,7 @@ describe('lxc export and import', () => {
   });
 
   it('compresses as it is told, and leaves the snapshots out', async () => {
-    covers('backup_compression_algorithm');
+    covers('backup_compression_algorithm', 'backup_compression');
     const magics = { none: '', zstd: '28b52ffd', xz: 'fd377a58', bzip2: '425a68', 'gzip -1': '1f8b' };
     for (const [algorithm, magic] of Object.entries(magics)) {
       await server.ok(['export', 'c1', file('c.tar'), '--instance-only', '--compression', algorithm]);
@@ -180,6 +189,10 @@ describe('lxc export and import', () => {
       expect([await read('i1'), await snapshotsOf('i1')]).toEqual(['three', []]);
       await server.ok(['delete', 'i1']);
     }
+    await server.api.change('PATCH', '/1.0', { config: { 'backups.compression_algorithm': 'xz' } });
+    await server.ok(['export', 'c1', file('c.tar'), '--instance-only']);
+    expect(readFileSync(file('c.tar')).toString('hex').startsWith(magics.xz)).toBe(true);
+    await server.api.change('PATCH', '/1.0', { config: { 'backups.compression_algorithm': '' } });
     for (const algorithm of ['sh', 'gzip -d', 'gzip; id'])
       expect((await server.lxc(['export', 'c1', file('c.tar'), '--compression', algorithm])).code).not.toBe(0);
   });
@@ -257,6 +270,26 @@ describe('lxc storage volume export and import', () => {
       await server.ok(['storage', 'volume', 'delete', pool, 'v9']);
       expect(existsSync(join(server.dir, `backups/custom/${pool}`))).toBe(false);
     }
+  });
+});
+
+describe('lxc storage volume copy and move', () => {
+  it('goes from pool to pool, with snapshots or without', async () => {
+    covers('storage_api_local_volume_handling');
+    const has = async (pool: string, name: string): Promise<boolean> => (await server.lxc(['storage', 'volume', 'show', pool, name])).code === 0;
+    await server.ok(['storage', 'volume', 'create', 'default', 'v1']);
+    await server.ok(['storage', 'volume', 'snapshot', 'default', 'v1', 's0']);
+    await server.ok(['storage', 'volume', 'copy', 'default/v1', 'fast/v2']);
+    await server.ok(['storage', 'volume', 'copy', 'default/v1', 'fast/v3', '--volume-only']);
+    expect([await has('fast', 'v2/s0'), await has('fast', 'v3/s0')]).toEqual([true, false]);
+    await server.ok(['storage', 'volume', 'move', 'fast/v2', 'other/v4']);
+    expect([await has('fast', 'v2'), await has('other', 'v4/s0')]).toEqual([false, true]);
+    for (const [pool, name] of [
+      ['default', 'v1'],
+      ['fast', 'v3'],
+      ['other', 'v4'],
+    ] as const)
+      await server.ok(['storage', 'volume', 'delete', pool, name]);
   });
 });
 

@@ -65,12 +65,17 @@ export async function receive(
     // The sender can only say that it failed; how it ended is ours to say.
     void failed.then(({ success, message }) => !success && fail(fault.internal(message || 'The other server failed to send')), fail);
     const whole = signal ? AbortSignal.any([signal, abort.signal]) : abort.signal;
-    const tree: Receive = (what, path, more) =>
+    let trees = 0;
+    const one = (what: string, path: string, more: AbortSignal | undefined, last: boolean): Promise<void> =>
       receiveTree(link, path, {
         features,
+        // A file changed between two snapshots may have its old size, and its time in whole seconds: the next tree is compared byte by byte. Not the last
+        // pass over what runs, for which it is held still.
+        thorough: !last && trees++ > 0,
         signal: more ? AbortSignal.any([whole, more]) : whole,
         onBytes: (bytes) => onProgress?.(what, bytes),
       });
+    const tree: Receive = (what, path, more) => one(what, path, more, false);
     try {
       const index = withIndex ? await receiveIndex(link, plan.refresh) : undefined;
       await plan.make(
@@ -79,7 +84,7 @@ export async function receive(
           snapshot: tree,
           volume: async (what, path, more) => {
             await tree(what, path, more);
-            if (twice) await tree(what, path, more);
+            if (twice) await one(what, path, more, true);
           },
         },
       );

@@ -6,6 +6,8 @@ import type { FrameLink } from './frame-link.js';
 
 export interface RsyncOptions {
   features: RsyncFeatures;
+  /** Looks into files of the same size and time too: of the receiver. */
+  thorough?: boolean;
   signal?: AbortSignal;
   /** Bytes so far, in the direction of the files. */
   onBytes?: (bytes: number) => void;
@@ -30,17 +32,10 @@ const bridge = [
 
 /** Receives a tree into a directory, which becomes what the sender has. @throws Fault unavailable (lost, cancelled, no space), internal */
 export async function receiveTree(link: FrameLink, target: string, options: RsyncOptions): Promise<void> {
-  const args = [
-    '--server',
-    '-vlogDtpre.iLsfx',
-    '--numeric-ids',
-    '--devices',
-    '--partial',
-    '--sparse',
-    ...rsyncArguments(options.features),
-    '.',
-    target,
-  ];
+  // Times to the nanosecond: a file that was written twice within a second, and kept its size, is not taken for unchanged.
+  const own = ['--modify-window=-1', ...(options.thorough ? ['--ignore-times'] : [])];
+  const agreed = ['--numeric-ids', '--devices', '--partial', '--sparse', ...rsyncArguments(options.features)];
+  const args = ['--server', '-vlogDtpre.iLsfx', ...own, ...agreed, '.', target];
   const child = start('rsync', args, { stdin: 'pipe', stdout: 'pipe', stderr: 'pipe' });
   await talk(link, child, { to: child.stdin, from: child.stdout }, args, options, 'in');
 }

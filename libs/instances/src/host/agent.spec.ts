@@ -192,6 +192,16 @@ describe.skipIf(cannotRunContainers())('the instances of a member', () => {
     expect(snapshotNames(rig.replica.reader, rig.record('c1').id)).toEqual([]);
   });
 
+  it('have a snapshot at each start where their schedule says so', async () => {
+    await rig.createBusybox('c1');
+    const { architecture, description, ephemeral, config, devices, profiles, stateful } = rig.record('c1');
+    const put = { architecture, description, ephemeral, devices, profiles, stateful, config: { ...config, 'snapshots.schedule': '@Startup, @daily' } };
+    await rig.ok(rig.calls.replaceInstance({ instance: c1, put, ifMatch: '' }, call));
+    await rig.act('c1', 'start');
+    expect((await rig.act('c1', 'restart', { force: true })).err).toBe('');
+    expect(snapshotNames(rig.replica.reader, rig.record('c1').id)).toEqual(['snap0', 'snap1']);
+  });
+
   it('are found again by a new daemon, and what ended meanwhile is seen', async () => {
     await rig.createBusybox('c1');
     await rig.createBusybox('c2');

@@ -86,6 +86,7 @@ export class InstancesAgent {
     this.files = new InstanceFiles(this.tools, this.power);
     this.#sftp = new InstanceSftp(this.tools, this.files);
     this.power.rootChanges = ({ id }) => this.#sftp.end(id);
+    this.power.beforeStart = (record, by) => this.snapshots.atStartup(record, by);
     this.metadata = new InstanceMetadata(this.tools);
     this.#exec = new InstanceExec(this.tools, this.power);
     this.#logs = new InstanceLogs(this.tools, this.power);

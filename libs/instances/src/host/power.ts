@@ -58,6 +58,8 @@ export class InstancePower {
   removeEphemeral: (record: InstanceRecord) => Promise<void> = async () => {};
   /** Told when a root is another from now on: at a start, at an end, before it is removed. What was opened below it is closed when this resolves. */
   rootChanges: (record: Pick<InstanceRecord, 'id'>) => Promise<void> = async () => {};
+  /** Before a start, while the instance is still stopped and held: its snapshot at startup. Set by who can. */
+  beforeStart: (record: InstanceRecord, by: CallContext) => Promise<void> = async () => {};
   /** Told after a start and after an end. */
   changed: () => void = () => {};
 
@@ -176,6 +178,7 @@ export class InstancePower {
     const key = paths.key(record);
     if (isRunning((await driver.power(key)).state)) throw alreadyRunning();
     await this.rootChanges(record);
+    await this.beforeStart(record, by);
     await using undo = new Undo(log);
     const volume = await ports.storage.mount(rootVolume(record));
     undo.add('mount', () => volume[Symbol.asyncDispose]());

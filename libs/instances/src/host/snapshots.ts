@@ -25,10 +25,26 @@ export class InstanceSnapshots {
   ) {}
 
   /** @throws Fault; then nothing of it is left */
-  async create(record: InstanceRecord, { name, stateful, expiresAt }: NewSnapshot, by: CallContext): Promise<void> {
-    const { locks, writer, ports, paths, log } = this.tools;
-    if (stateful) throw fault.unsupported("Unable to create a stateful snapshot. CRIU isn't installed");
-    using _held = await locks.take(record.id, 'snapshot');
+  async create(record: InstanceRecord, wanted: NewSnapshot, by: CallContext): Promise<void> {
+    if (wanted.stateful) throw fault.unsupported("Unable to create a stateful snapshot. CRIU isn't installed");
+    using _held = await this.tools.locks.take(record.id, 'snapshot');
+    await this.#createHeld(record, wanted, by);
+  }
+
+  /** Of an instance that is about to start, if its schedule says `@startup`. Whoever starts it holds it. @throws Fault */
+  async atStartup(record: InstanceRecord, by: CallContext): Promise<void> {
+    const schedule = record.expandedConfig['snapshots.schedule'] ?? '';
+    if (
+      schedule
+        .toLowerCase()
+        .split(/\s*,\s*/)
+        .includes('@startup')
+    )
+      await this.#createHeld(record, { name: this.nextName(record), stateful: false }, by);
+  }
+
+  async #createHeld(record: InstanceRecord, { name, stateful, expiresAt }: NewSnapshot, by: CallContext): Promise<void> {
+    const { writer, ports, paths, log } = this.tools;
     const { project, name: instance } = record;
     await this.intents.during({ kind: 'snapshot', id: record.id, snapshot: name }, async () => {
       await using undo = new Undo(log);

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { zeroTime, type Image, type StoragePool, type StorageVolume } from '#api-contract';
@@ -42,11 +42,17 @@ describe('lxc storage', () => {
 
   it('remembers the source that a pool was given', async () => {
     covers('storage_volatile_initial_source');
-    const source = mkdtempSync('/var/tmp/muster-test-source-');
-    await server.ok(['storage', 'create', 'p1', 'dir', `source=${source}`]);
-    expect((await read<StoragePool>('/1.0/storage-pools/p1')).config['volatile.initial_source']).toBe(source);
-    await server.ok(['storage', 'delete', 'p1']);
-    rmSync(source, { recursive: true, force: true });
+    const file = join(server.dir, 'client/disk');
+    execFileSync('truncate', ['-s', '256M', file]);
+    const device = execFileSync('losetup', ['-f', '--show', file], { encoding: 'utf8' }).trim();
+    try {
+      await server.ok(['storage', 'create', 'p1', 'btrfs', `source=${device}`]);
+      const { config } = await read<StoragePool>('/1.0/storage-pools/p1');
+      expect(config['volatile.initial_source']).toBe(device);
+      await server.ok(['storage', 'delete', 'p1']);
+    } finally {
+      execFileSync('losetup', ['-d', device]);
+    }
   });
 
   it('mounts a pool with the options that it is given, at once', async () => {
@@ -197,9 +203,27 @@ describe('lxc image', () => {
     await server.api.change('PUT', `/1.0/images/${fingerprint}`, { ...put, expires_at: image.expires_at });
   });
 
-  it('is asked for anew', async () => {
+  it('is replaced by what its source has for its alias now', async () => {
     covers('image_force_refresh');
-    expect(await server.ok(['image', 'refresh', 'busybox'])).toContain('up to date');
+    expect(await refused('image', 'refresh', 'busybox')).toContain('Image source not found');
+    await using source = await Server.start();
+    await source.furnish({ network: false });
+    const address = `127.0.0.1:${20_000 + (process.pid % 1000)}`;
+    await source.api.change('PATCH', '/1.0', { config: { 'core.https_address': address, 'core.trust_password': 'secret' } });
+    await source.ok(['init', 'busybox', 'c1']);
+    await source.ok(['publish', 'c1', '--alias', 'own', '--public']);
+    await server.ok(['remote', 'add', 'source', `https://${address}`, '--password', 'secret', '--accept-certificate']);
+    await server.ok(['image', 'copy', 'source:own', 'local:', '--copy-aliases']);
+    expect(await server.ok(['image', 'refresh', 'own'])).toContain('up to date');
+    const before = await read<Image[]>('/1.0/images?recursion=1');
+    await source.ok(['file', 'push', '-', 'c1/root/mark'], { input: 'x' });
+    await source.ok(['publish', 'c1', '--alias', 'own', '--public']);
+    expect(await server.ok(['image', 'refresh', 'own'])).toContain('refreshed');
+    const after = await read<Image[]>('/1.0/images?recursion=1');
+    expect(after).toHaveLength(before.length);
+    const own = after.find(({ aliases }) => aliases.some(({ name }) => name === 'own'))!;
+    expect(before.map((image) => image.fingerprint)).not.toContain(own.fingerprint);
+    await server.ok(['image', 'delete', own.fingerprint]);
   });
 
   it('leaves a pool by itself, and comes back when it is wanted', async () => {

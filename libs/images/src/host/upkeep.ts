@@ -1,3 +1,4 @@
+import { fault } from '#kit';
 import type { CallContext, HostContext } from '#members';
 import { internalIdentity } from '#replica/state';
 import * as state from '../state/index.js';
@@ -49,7 +50,7 @@ export class AutoUpdate {
   }
 }
 
-/** Asks where an image came from for the newest of its alias; a newer one takes its place. @returns whether there was one */
+/** Asks where an image came from for the newest of its alias; a newer one takes its place. @returns whether there was one @throws Fault notFound if it came from nowhere */
 export async function refreshImage(
   images: LocalImages,
   context: HostContext,
@@ -57,7 +58,7 @@ export async function refreshImage(
   options: Pick<FetchOptions, 'signal' | 'onProgress' | 'context'>,
 ): Promise<boolean> {
   const { source } = record;
-  if (!source) return false;
+  if (!source) throw fault.notFound(`Failed to update image "${record.fingerprint}" in project "${record.project}": Image source not found`);
   const remote = {
     server: source.server,
     protocol: source.protocol,

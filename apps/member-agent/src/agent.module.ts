@@ -2,7 +2,7 @@ import { type DynamicModule, Module, type Provider } from '@nestjs/common';
 import type { EventHub } from '#events/host';
 import type { HostContext } from '#members';
 import { Devices, randomMac } from '#devices/host';
-import { ImageAgent } from '#images/host';
+import { ImageAgent, type ImageCopies } from '#images/host';
 import { InstancesAgent } from '#instances/host';
 import { NetworksAgent } from '#networks/host';
 import { MemberOperations } from '#operations/host';
@@ -13,7 +13,7 @@ import { MemberWarnings } from '#warnings/host';
 import { autostartWarning } from './autostart-warning.js';
 import { storageEnvironment } from './environment.js';
 import { settingOf } from './settings.js';
-import { HOST, HUB } from './tokens.js';
+import { COPIES, HOST, HUB } from './tokens.js';
 
 /**
  * The host wings of this member, each made from what it names. A higher subject injects the lower ones it stands on, and so is made after them; when
@@ -43,9 +43,15 @@ const wings: Provider[] = [
   },
   {
     provide: ImageAgent,
-    inject: [HOST, MemberOperations, StorageAgent],
-    useFactory: (context: HostContext, operations: MemberOperations, { storage }: StorageAgent) =>
-      new ImageAgent({ context, operations, storage, setting: (key, project) => settingOf(context.replica.reader, key, project) }),
+    inject: [HOST, MemberOperations, StorageAgent, COPIES],
+    useFactory: (context: HostContext, operations: MemberOperations, { storage }: StorageAgent, copies?: ImageCopies) =>
+      new ImageAgent({
+        context,
+        operations,
+        storage,
+        ...(copies ? { copies } : {}),
+        setting: (key, project) => settingOf(context.replica.reader, key, project),
+      }),
   },
   {
     provide: Devices,
@@ -92,10 +98,10 @@ const wings: Provider[] = [
 
 @Module({})
 export class AgentModule {
-  static of(context: HostContext, events: EventHub): DynamicModule {
+  static of(context: HostContext, events: EventHub, copies?: ImageCopies): DynamicModule {
     return {
       module: AgentModule,
-      providers: [{ provide: HOST, useValue: context }, { provide: HUB, useValue: events }, ...wings],
+      providers: [{ provide: HOST, useValue: context }, { provide: HUB, useValue: events }, { provide: COPIES, useValue: copies }, ...wings],
     };
   }
 }

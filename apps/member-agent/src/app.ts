@@ -12,6 +12,7 @@ import { TransferAgent } from '#transfer/host';
 import { MemberWarnings, type Warnings } from '#warnings/host';
 import { AgentModule } from './agent.module.js';
 import { clusterHooks } from './cluster-hooks.js';
+import { imageCopies } from './image-copies.js';
 import { Steps } from './steps.js';
 
 export { schema } from './schema.js';
@@ -46,7 +47,8 @@ const operationsMsDefault = 10_000;
  */
 export async function startAgent(context: AgentContext): Promise<RunningAgent> {
   const log = context.log.child({ service: 'member-agent' });
-  const app = await NestFactory.createApplicationContext(AgentModule.of(context, context.events), { logger: false, abortOnError: false });
+  const copies = context.cluster && imageCopies(context, context.cluster.identity, context.cluster.membership);
+  const app = await NestFactory.createApplicationContext(AgentModule.of(context, context.events, copies), { logger: false, abortOnError: false });
   const steps = new Steps(log);
   let cluster: ClusterHost | undefined;
   let goesDown = false;

@@ -20,7 +20,7 @@ export class SchedulerModule {
       providers: [
         {
           provide: PlacementService,
-          useFactory: () => new PlacementService(members, async () => (await replica.barrier(), candidates(replica, server))),
+          useFactory: () => new PlacementService(members, async () => (await replica.barrier(), candidates(replica, server, members))),
         },
         { provide: PeriodicRunner, useFactory: () => new PeriodicRunner({ jobs: all, clock, log, isLeader }) },
       ],

@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import https from 'node:https';
 import tls from 'node:tls';
 import { Fault, fault, type FaultKind } from '#kit';
@@ -71,6 +72,14 @@ function metadataOf(status: number, text: string): unknown {
   const envelope = JSON.parse(text) as { type: string; error: string; metadata: unknown };
   if (envelope.type === 'error') throw new Fault(kinds[status] ?? 'internal', envelope.error, { status });
   return envelope.metadata;
+}
+
+/** The answer to a GET of another member's API, its body unread. @throws Fault unavailable when it cannot be reached */
+export function streamFromMember(address: string, path: string, known: MemberTls, signal?: AbortSignal): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    const request = https.get({ ...splitAddress(address), path, agent: false, ...(signal ? { signal } : {}), ...tlsOptions(known) }, resolve);
+    request.on('error', (cause) => reject(fault.unavailable(`Member at ${address} cannot be reached`, { cause })));
+  });
 }
 
 /** The certificate that is shown at an address, if its fingerprint is the one expected. @throws Fault */

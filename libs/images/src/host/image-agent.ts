@@ -19,7 +19,7 @@ import { formatOf } from './archive.js';
 import type { ImageHost, InstancePublisher } from './image-host.js';
 import { readFile } from './image-store.js';
 import { finishUpload, writeBody } from './image-upload.js';
-import { type ImageExtras, LocalImages } from './local-images.js';
+import { type ImageCopies, type ImageExtras, LocalImages } from './local-images.js';
 import { ImagePost } from './image-post.js';
 import { publishImage } from './publish.js';
 import { pushImage } from './push.js';
@@ -33,6 +33,8 @@ export interface ImageAgentOptions {
   storage: StorageHost;
   /** Server keys as they are now: images.compression_algorithm, images.remote_cache_expiry, images.auto_update_interval. */
   setting: (key: string, project: string) => string;
+  /** From other members, in a cluster. */
+  copies?: ImageCopies;
 }
 
 /** The images of this member: what the agent starts after storage, offers to the gateway, and gives to instances as `images`. */
@@ -44,7 +46,7 @@ export class ImageAgent {
   #upkeep?: NodeJS.Timeout;
 
   constructor(private readonly options: ImageAgentOptions) {
-    this.#local = new LocalImages(options.context, options.storage);
+    this.#local = new LocalImages(options.context, options.storage, options.copies);
     this.#autoUpdate = new AutoUpdate(this.#local, options.context, options.setting);
     this.images = this.#local;
   }

@@ -1,15 +1,17 @@
+import type { IncomingMessage } from 'node:http';
 import { availableParallelism } from 'node:os';
 import { arch } from 'node:process';
 import { epoch } from '#api-contract';
 import { Fault, KeyedLocks, fault } from '#kit';
 import type { CallContext, HostContext } from '#members';
+import { internalIdentity } from '#replica/state';
 import type { StorageHost } from '#storage/host';
 import { architecturesOf, isFingerprint } from '../model/index.js';
 import * as state from '../state/index.js';
 import type { FetchOptions, ImageHost, RemoteImage } from './image-host.js';
 import { ImageStore } from './image-store.js';
 import { describeUpload, finishUpload, type Upload } from './image-upload.js';
-import { findByUrl, findOnLxd, type FoundImage } from './lxd-source.js';
+import { findByUrl, findOnLxd, type FoundImage, writeResponse } from './lxd-source.js';
 import { Progress } from './progress.js';
 import { Slots } from './slots.js';
 import { findOnSimplestreams } from './simplestreams.js';
@@ -32,6 +34,9 @@ export interface ImageExtras {
   source?: state.ImageSourceRecord;
 }
 
+/** Opens the export of an image on another member. */
+export type ImageCopies = (fingerprint: string, signal?: AbortSignal) => Promise<IncomingMessage | undefined>;
+
 /** Image files and rows of this member. */
 export class LocalImages implements ImageHost {
   readonly store: ImageStore;
@@ -46,6 +51,8 @@ export class LocalImages implements ImageHost {
   constructor(
     private readonly context: HostContext,
     private readonly storage: Pick<StorageHost, 'removeImage'>,
+    /** The files of an image from another member that has them; undefined when nobody has. */
+    private readonly copies?: ImageCopies,
   ) {
     this.store = new ImageStore(`${context.server.stateDir}/images`, context.log);
   }
@@ -56,8 +63,25 @@ export class LocalImages implements ImageHost {
   }
 
   async fill(fingerprint: string, path: string, options: { signal?: AbortSignal } = {}): Promise<void> {
+    await this.#fetchCopy(fingerprint, options.signal);
     const files = await this.store.files(fingerprint);
     await this.#unpacks.run(() => unpackImage(files, path, options));
+  }
+
+  /** What the cluster has and this member has not yet is copied when it is first needed. */
+  async #fetchCopy(fingerprint: string, signal?: AbortSignal): Promise<void> {
+    const { copies } = this;
+    if (!copies || (await this.has(fingerprint))) return;
+    await this.#locks.hold([fingerprint], async () => {
+      if (await this.has(fingerprint)) return;
+      const response = await copies(fingerprint, signal);
+      if (!response) return;
+      await using incoming = this.store.incoming();
+      await writeResponse(incoming, response, { signal });
+      await this.store.commit(finishUpload(incoming, fingerprint));
+      const there = { fingerprint, memberId: this.context.server.memberId, there: true };
+      await this.context.replica.submit(state.imageFiles, there, { identity: internalIdentity });
+    });
   }
 
   async has(fingerprint: string): Promise<boolean> {

@@ -20,7 +20,6 @@ const { values } = parseArgs({
 });
 const count = Number(values.members);
 if (!Number.isInteger(count) || count < 1) stop(`--members takes a number from 1, not '${values.members}'.`);
-if (count > 1) stop('clusters of several members are not there yet (docs/roadmap.md); leave --members out.');
 
 const members = Array.from({ length: count }, (_, index) => {
   const directory = `${values.dir}/m${index + 1}`;
@@ -36,7 +35,7 @@ const members = Array.from({ length: count }, (_, index) => {
 let stopping = false;
 
 if (values.stop) {
-  for (const member of members) await stopMember(member);
+  await stopMembers();
   process.exit(0);
 }
 
@@ -45,7 +44,8 @@ for (const member of members) startMember(member);
 process.on('SIGINT', () => void finish());
 process.on('SIGTERM', () => void finish());
 for (const member of members) await ready(member);
-for (const member of members) await configure(member);
+await configure(members[0]);
+if (count > 1) await formCluster();
 if (!values['no-demo']) for (const member of members) await demo(member);
 
 if (values.detach) {
@@ -98,10 +98,41 @@ async function configure({ name, address, api }) {
   }
   if ((await api.get('/1.0/storage-pools')).length > 0) return;
   await api.change('POST', '/1.0/storage-pools', { name: 'default', driver: 'dir' });
+  const root = { type: 'disk', path: '/', pool: 'default' };
+  if (count > 1) {
+    // A bridge is made on every member with the same addresses: on one host they would be in each other's way.
+    await api.change('PUT', '/1.0/profiles/default', { description: 'Default profile', config: {}, devices: { root } });
+    return;
+  }
   const bridge = `muster${process.pid % 100000}`.slice(0, 15);
   await api.change('POST', '/1.0/networks', { name: bridge, type: 'bridge', config: { 'ipv6.address': 'none' } });
-  const devices = { root: { type: 'disk', path: '/', pool: 'default' }, eth0: { type: 'nic', network: bridge, name: 'eth0' } };
+  const devices = { root, eth0: { type: 'nic', network: bridge, name: 'eth0' } };
   await api.change('PUT', '/1.0/profiles/default', { description: 'Default profile', config: {}, devices });
+}
+
+/** First start only: the first member begins the cluster, the others join it one after the other, by token. */
+async function formCluster() {
+  const [first, ...others] = members;
+  if (!(await first.api.get('/1.0/cluster')).enabled) {
+    await first.api.change('PUT', '/1.0/cluster', { enabled: true, server_name: first.name });
+  }
+  for (const { name, address, api } of others) {
+    if ((await api.get('/1.0/cluster')).enabled) continue;
+    const { metadata } = await first.api.call('POST', '/1.0/cluster/members', JSON.stringify({ server_name: name }), {
+      'content-type': 'application/json',
+    });
+    const { serverName, fingerprint, addresses, secret, expiresAt } = metadata.metadata;
+    const token = { server_name: serverName, fingerprint, addresses, secret, expires_at: expiresAt };
+    const began = performance.now();
+    await api.change('PUT', '/1.0/cluster', {
+      enabled: true,
+      server_name: name,
+      server_address: address,
+      cluster_token: Buffer.from(JSON.stringify(token)).toString('base64'),
+      member_config: [],
+    });
+    say(`${name}: joined in ${Math.round(performance.now() - began)} ms`);
+  }
 }
 
 async function demo({ name, api, directory }) {
@@ -117,7 +148,8 @@ async function demo({ name, api, directory }) {
   const instances = await api.get('/1.0/instances');
   if (!instances.includes(`/1.0/instances/${container}`)) {
     say(`${name}: launching ${container}`);
-    await api.change('POST', '/1.0/instances', { name: container, source: { type: 'image', alias: 'busybox' } });
+    const target = count > 1 ? `?target=${name}` : '';
+    await api.change('POST', `/1.0/instances${target}`, { name: container, source: { type: 'image', alias: 'busybox' } });
   }
   const { status } = await api.get(`/1.0/instances/${container}`);
   // After a restart the server may be starting it already: then that is what to wait for.
@@ -144,8 +176,17 @@ async function finish() {
   if (stopping) return;
   stopping = true;
   say('\nStopping');
-  for (const member of members) await stopMember(member);
+  await stopMembers();
   process.exit(0);
+}
+
+/** All at once: the last one of a cluster would wait for a majority that is gone. Containers first, while there is one. */
+async function stopMembers() {
+  if (count > 1) {
+    const stopAll = { state: { action: 'stop', force: true, timeout: 10 } };
+    await Promise.all(members.map(({ api }) => api.change('PUT', '/1.0/instances', stopAll).catch(() => undefined)));
+  }
+  await Promise.all(members.map(stopMember));
 }
 
 async function stopMember({ name, api, pidFile }) {

@@ -114,6 +114,7 @@ export class ImageStore {
 export class Incoming implements AsyncDisposable {
   readonly #hash: Hash = createHash('sha256');
   readonly #paths: string[] = [];
+  readonly #scratch: string[] = [];
   #size = 0;
 
   constructor(
@@ -149,6 +150,13 @@ export class Incoming implements AsyncDisposable {
     return path;
   }
 
+  /** A path for a file that a program makes on the way; it goes with this. */
+  scratch(): string {
+    const path = this.newPath();
+    this.#scratch.push(path);
+    return path;
+  }
+
   /** No more comes. */
   finish(): Received {
     return {
@@ -160,7 +168,7 @@ export class Incoming implements AsyncDisposable {
   }
 
   [Symbol.asyncDispose](): Promise<void> {
-    return this.forget(this.#paths);
+    return this.forget([...this.#paths, ...this.#scratch]);
   }
 }
 

@@ -1,25 +1,16 @@
+import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { fault } from '#kit';
 import { programFailed, start } from '#host-kit';
 import type { CallContext } from '#members';
 import type { RunningOperation } from '#operations/host';
 import type { InstancePublisher } from './image-host.js';
+import { parseCompression, type Compression } from '../model/index.js';
 import type { ImagePost } from './image-post.js';
+import { type Incoming, readFile } from './image-store.js';
 import { finishUpload } from './image-upload.js';
 import type { LocalImages } from './local-images.js';
 import { Progress } from './progress.js';
-
-/** What images.compression_algorithm may name. */
-export const compressors: Readonly<Record<string, readonly [string, ...string[]] | undefined>> = {
-  none: undefined,
-  gzip: ['gzip', '-cn'],
-  pigz: ['pigz', '-cn'],
-  bzip2: ['bzip2', '-c'],
-  xz: ['xz', '-c', '-T0'],
-  lzma: ['lzma', '-c'],
-  zstd: ['zstd', '-cq', '-T0'],
-  lz4: ['lz4', '-cq'],
-};
 
 /** One at a time: several would each be slower than all in turn. */
 let turn: Promise<unknown> = Promise.resolve();
@@ -53,10 +44,7 @@ async function publish(
   { project, requestProject, compression, operation, call }: PublishRequest,
 ): Promise<{ fingerprint: string; size: number }> {
   const { signal } = operation;
-  const [command, ...options] = compression.trim().split(/\s+/);
-  if (!command || !(command in compressors)) throw fault.invalid(`Unsupported compression algorithm "${compression}"`);
-  if (options.some((option) => !/^-(\d{1,2}|T\d{1,3}|e)$/.test(option)))
-    throw fault.invalid(`Unsupported options of compression algorithm "${compression}"`);
+  const compressor = parseCompression(compression);
   const [name, snapshot] = wanted.source.name.split('/') as [string, string?];
   if ((wanted.source.type === 'snapshot') !== (snapshot !== undefined))
     throw fault.invalid(snapshot === undefined ? 'Not a snapshot' : 'This is a snapshot');
@@ -65,31 +53,41 @@ async function publish(
   await using incoming = images.store.incoming();
   const progress = new Progress((text) => operation.progress('create_image_from_container_pack', `Image pack: ${text}`));
   const onBytes = (bytes: number): void => progress.at(bytes);
-  const compressor = compressors[command];
   try {
-    if (!compressor) {
-      await incoming.write(tar, { onBytes });
-    } else {
-      const args = [...compressor.slice(1), ...options];
-      const program = start(compressor[0], args, { stdin: 'pipe', stdout: 'pipe', stderr: 'null' });
-      const stop = (): void => void program.kill('SIGKILL');
-      signal.addEventListener('abort', stop, { once: true });
-      // A tar that breaks off must not look like a whole one.
-      const feeding = pipeline(tar, program.stdin).catch((error: unknown) => {
-        stop();
-        throw error;
-      });
-      feeding.catch(() => {});
-      await incoming.write(program.stdout, { onBytes });
-      await feeding;
-      const ending = await program.ended;
-      signal.removeEventListener('abort', stop);
-      if (ending.code !== 0) throw programFailed(compressor[0], args, ending, Buffer.alloc(0), 'Failed to compress the image');
-    }
+    if (compressor.program === undefined) await incoming.write(tar, { onBytes });
+    else await writeCompressed(tar, compressor.program, compressor, incoming, onBytes, signal);
   } finally {
     tar.destroy();
   }
   signal.throwIfAborted();
   const upload = { received: finishUpload(incoming, ''), filename: wanted.filename, type: type as 'container' };
   return await images.adopt(upload, wanted.extras(project), call);
+}
+
+async function writeCompressed(
+  tar: Readable,
+  program: string,
+  { args: options, intoFile }: Compression,
+  incoming: Incoming,
+  onBytes: (bytes: number) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const file = intoFile ? incoming.scratch() : undefined;
+  const args = file === undefined ? options : [...options, file];
+  const compressing = start(program, args, { stdin: 'pipe', stdout: 'pipe', stderr: 'null' });
+  const stop = (): void => void compressing.kill('SIGKILL');
+  signal.addEventListener('abort', stop, { once: true });
+  // A tar that breaks off must not look like a whole one.
+  const feeding = pipeline(tar, compressing.stdin).catch((error: unknown) => {
+    stop();
+    throw error;
+  });
+  feeding.catch(() => {});
+  if (file === undefined) await incoming.write(compressing.stdout, { onBytes });
+  else compressing.stdout.resume();
+  await feeding;
+  const ending = await compressing.ended;
+  signal.removeEventListener('abort', stop);
+  if (ending.code !== 0) throw programFailed(program, args, ending, Buffer.alloc(0), 'Failed to compress the image');
+  if (file !== undefined) await incoming.write(readFile(file), { onBytes });
 }

@@ -1,4 +1,5 @@
 export * from './architectures.js';
+export * from './compression.js';
 export * from './fingerprints.js';
 export * from './metadata.js';
 export * from './upload.js';

@@ -4,6 +4,7 @@ import { instance, instanceUrl, type InstanceRecord, rootVolume, snapshots } fro
 import type { InstancesAgent } from '#instances/host';
 import { isRunning } from '#instances/model';
 import type { InstancePublisher } from '#images/host';
+import { parseCompression } from '#images/model';
 import { fault, Fault } from '#kit';
 import {
   type BackupOwner,
@@ -18,7 +19,7 @@ import type { Operations, RunningOperation } from '#operations/host';
 import { internalIdentity, type Reader } from '#replica/state';
 import type { StorageHost, VolumeRef } from '#storage/host';
 import { pool as poolNamed, volume as volumeNamed, volumeUrl } from '#storage/state';
-import { checkBackupName, nextBackupName, parseCompression } from '../model/index.js';
+import { checkBackupName, nextBackupName } from '../model/index.js';
 import * as state from '../state/index.js';
 import { instanceConfig, volumeConfig } from './backup-config.js';
 import { BackupFiles } from './backup-files.js';

@@ -1,8 +1,8 @@
 import { type FileHandle, stat } from 'node:fs/promises';
 import { PassThrough, type Readable } from 'node:stream';
 import { fault } from '#kit';
+import type { Compression } from '#images/model';
 import { closeFd, makePipe, programFailed, type RunningProgram, start } from '#host-kit';
-import type { Compression } from '../model/index.js';
 
 /** A file or a whole tree of the host, and the name it has in the archive. No path may lie in another. */
 export interface ArchivePart {

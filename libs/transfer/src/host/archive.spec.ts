@@ -2,7 +2,7 @@ import { chmod, chown, link, lstat, mkdir, mkdtemp, open, readFile, readdir, rea
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { parseCompression } from '../model/index.js';
+import { parseCompression } from '#images/model';
 import { Archive } from './archive-read.js';
 import { streamArchive, writeArchive } from './archive-write.js';
 

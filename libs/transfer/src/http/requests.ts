@@ -4,7 +4,8 @@ import { fault } from '#kit';
 import type { CreateBackupRequest, ExportBackupReply, Members } from '#members';
 import { project } from '#projects/state';
 import type { Reader } from '#replica/state';
-import { checkBackupName, parseCompression } from '../model/index.js';
+import { parseCompression } from '#images/model';
+import { checkBackupName } from '../model/index.js';
 
 /** The body of a new backup. @throws Fault invalid; forbidden where the project has none */
 export function backupRequest(reader: Reader, projectName: string, body: Body, only: readonly string[]): Omit<CreateBackupRequest, 'owner'> {

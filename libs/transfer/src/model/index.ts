@@ -1,4 +1,3 @@
 export * from './backup-index.js';
-export * from './compression.js';
 export * from './copy.js';
 export * from './names.js';

@@ -1,15 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { zeroTime } from '#api-contract';
-import {
-  type BackupIndex,
-  checkBackupName,
-  compareSnapshots,
-  copiedConfig,
-  nextBackupName,
-  parseCompression,
-  parseIndex,
-  renderIndex,
-} from './index.js';
+import { type BackupIndex, checkBackupName, compareSnapshots, copiedConfig, nextBackupName, parseIndex, renderIndex } from './index.js';
 
 const index: BackupIndex = {
   name: 'c1',
@@ -121,31 +112,6 @@ describe('backup names', () => {
   it('are one part of a path', () => {
     expect(() => checkBackupName('a/b')).toThrow('Backup names may not contain slashes');
     for (const name of ['', '.', '..', 'a\nb']) expect(() => checkBackupName(name)).toThrow('Invalid backup name');
-  });
-});
-
-describe('compression', () => {
-  it('is a compressor and its options', () => {
-    expect(parseCompression('gzip')).toEqual({ program: 'gzip', args: ['-c', '-n'] });
-    expect(parseCompression('zstd -19 --long=27')).toEqual({ program: 'zstd', args: ['-c', '-19', '--long=27'] });
-    expect(parseCompression('none')).toEqual({ args: [] });
-    expect(parseCompression('squashfs').intoFile).toBe(true);
-  });
-
-  it('is nothing else', () => {
-    for (const value of [
-      '',
-      'sh',
-      'sh -c true',
-      'gzip -d',
-      'gzip; id',
-      'xz --files=/etc/shadow',
-      'zstd -o/etc/x',
-      'gzip /etc/shadow',
-      '/bin/gzip',
-      'none x',
-    ])
-      expect(() => parseCompression(value)).toThrow('Invalid compression algorithm');
   });
 });
 

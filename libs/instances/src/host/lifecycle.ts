@@ -125,8 +125,9 @@ export class InstanceLifecycle {
     const stale = new Set(staleVolatileKeys(before.expandedDevices, expanded.devices, wanted.config, around));
     const without = (config: ConfigMap): ConfigMap => Object.fromEntries(Object.entries(config).filter(([key]) => !stale.has(key)));
     const nicKeys = missingNicKeys(expanded.devices, without(expanded.config), around, ports.randomMac);
+    const cloudKeys: ConfigMap = needsNewInstanceId(before, expanded) ? { 'volatile.cloud-init.instance-id': randomUUID() } : {};
     const write = async (keys: ConfigMap): Promise<void> => {
-      const config = { ...without(wanted.config), ...nicKeys, ...keys };
+      const config = { ...without(wanted.config), ...nicKeys, ...cloudKeys, ...keys };
       await writer.submit(state.updateInstance, { project, name, put: { ...wanted, config }, ...options }, by);
     };
     if (expanded.config['raw.lxc'] && expanded.config['raw.lxc'] !== before.expandedConfig['raw.lxc'])
@@ -232,6 +233,20 @@ export class InstanceLifecycle {
     const { paths } = this.tools;
     for (const path of [paths.devices(record), paths.inject(record)]) await removeTree(path);
   }
+}
+
+const cloudInitKeys = ['vendor-data', 'user-data', 'network-config'].flatMap((key) => [`cloud-init.${key}`, `user.${key}`]);
+
+/** cloud-init runs again for a new instance-id: when what it is told changes, or the names of nics. */
+function needsNewInstanceId(before: InstanceRecord, after: { config: ConfigMap; devices: DevicesMap }): boolean {
+  if (cloudInitKeys.some((key) => (before.expandedConfig[key] ?? '') !== (after.config[key] ?? ''))) return true;
+  const names = (devices: DevicesMap): string =>
+    Object.entries(devices)
+      .filter(([, device]) => device.type === 'nic')
+      .map(([name, device]) => device.name || name)
+      .sort()
+      .join();
+  return names(before.expandedDevices) !== names(after.devices);
 }
 
 /** The size of the root disk is that of its volume. */

@@ -4,14 +4,14 @@ import { fault } from '#kit';
 import { InstancesAgentService, type Members } from '#members';
 import type { ProfileRules } from '#profiles/http';
 import type { ReadPort } from '#replica';
-import { checkConfig, isRootDisk } from '../model/index.js';
+import { checkProfileConfig, isRootDisk } from '../model/index.js';
 import { instanceById, instancesOfProfile, surroundings } from '../state/index.js';
 
 /** What profiles must know of the instances that use them. */
 export function instanceProfileRules(replica: ReadPort, members: Members): ProfileRules {
   return {
     check(reader, project, { config, devices }: ProfilePut) {
-      checkConfig(config, 'any');
+      checkProfileConfig(config);
       validateDevices(devices, surroundings(reader, project, 'any'));
     },
     checkChange(reader, project, name, before, after) {

@@ -1,6 +1,6 @@
 import { Inject, Injectable, Optional, type OnModuleDestroy } from '@nestjs/common';
 import type { InstanceState } from '#api-contract';
-import { memberName } from '#cluster/state';
+import { memberName, members as clusterMembers } from '#cluster/state';
 import { MEMBERS, REPLICA, SERVER, callContext, list, mayTouch, parseFilter, reply, type ApiRequest, type Reply } from '#http-kit';
 import { InstancesAgentService, type Members, type ServerInfo } from '#members';
 import type { Replica } from '#replica';
@@ -40,7 +40,11 @@ export class InstanceViews implements OnModuleDestroy {
     if (request.filter === '' && request.recursion === 0) return list(request, names, { url, document: () => ({}) });
     const rendered = this.#fragments.of(names.map(({ id }) => id));
     const matches = request.filter === '' ? undefined : parseFilter(request.filter);
-    const rows = names.map((name, at) => ({ ...name, json: rendered[at]! })).filter(({ json }) => !matches || matches(JSON.parse(json) as object));
+    const away = this.#away();
+    const shown = (memberId: number, json: string): string => (away.has(memberId) ? withStatusError(json) : json);
+    const rows = names
+      .map((name, at) => ({ ...name, json: shown(name.memberId, rendered[at]!) }))
+      .filter(({ json }) => !matches || matches(JSON.parse(json) as object));
     if (request.recursion === 0) return reply.sync(rows.map(url));
     if (request.recursion === 1) return reply.rendered(`[${rows.map(({ json }) => json).join(',')}]`);
     const parts = await this.#parts(
@@ -57,7 +61,16 @@ export class InstanceViews implements OnModuleDestroy {
   }
 
   plain(record: InstanceRecord): object {
-    return JSON.parse(this.#fragments.of([record.id])[0]!) as object;
+    const [json] = this.#fragments.of([record.id]);
+    return JSON.parse(this.#away().has(record.memberId) ? withStatusError(json!) : json!) as object;
+  }
+
+  /** Members that are believed gone: nobody knows what has become of what they run. */
+  #away(): ReadonlySet<number> {
+    const all = clusterMembers(this.replica.reader);
+    if (all.length === 0) return new Set();
+    const alive = new Set([...this.members.others(), this.server.memberName()]);
+    return new Set(all.filter(({ name }) => !alive.has(name)).map(({ id }) => id));
   }
 
   /**
@@ -115,6 +128,9 @@ interface Parts {
 }
 
 const restJson = (status: InstanceRecord['status']): string => JSON.stringify(stateAtRest({ status }));
+
+/** The document says its status once, and nothing in its maps looks like that: their quotes are escaped, and their values are strings. */
+const withStatusError = (json: string): string => json.replace(/"status":"[^"]*","status_code":\d+/, '"status":"Error","status_code":112');
 
 const withParts = (json: string, parts: Parts | undefined): string =>
   parts ? `${json.slice(0, -1)},"backups":${parts.backups},"state":${parts.state},"snapshots":${parts.snapshots}}` : json;

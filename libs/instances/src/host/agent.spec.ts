@@ -5,6 +5,7 @@ import { text } from 'node:stream/consumers';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { detectCgroups, listCgroups } from '#host-kit';
 import { fault } from '#kit';
+import { profile, updateProfile } from '#profiles/state';
 import { createSnapshot, findInstance, instances, renameInstance, snapshotNames } from '../state/index.js';
 import { cannotRunContainers } from './testing/busybox-rootfs.js';
 import { call, MemberRig } from './testing/member-rig.js';
@@ -200,6 +201,18 @@ describe.skipIf(cannotRunContainers())('the instances of a member', () => {
     await rig.act('c1', 'start');
     expect((await rig.act('c1', 'restart', { force: true })).err).toBe('');
     expect(snapshotNames(rig.replica.reader, rig.record('c1').id)).toEqual(['snap0', 'snap1']);
+  });
+
+  it('say when a profile gives them what they cannot have', async () => {
+    await rig.createBusybox('c1');
+    const root = Object.values(rig.record('c1').expandedDevices).find(({ path }) => path === '/')!;
+    const before = profile(rig.replica.reader, 'default', 'default');
+    const after = { description: '', config: {}, devices: { ...before.devices, another: root } };
+    await rig.replica.submit(updateProfile, { project: 'default', name: 'default', put: after }, { identity: call.identity });
+    await expect(
+      rig.calls.profileChanged({ project: 'default', name: 'default', before: { config: before.config, devices: before.devices } }, call),
+    ).rejects.toThrow(/failed to update \(profile change still saved\):\n - Project: default, Instance: c1: Invalid expanded devices/);
+    await rig.replica.submit(updateProfile, { project: 'default', name: 'default', put: before }, { identity: call.identity });
   });
 
   it('are found again by a new daemon, and what ended meanwhile is seen', async () => {

@@ -436,11 +436,11 @@ export class InstancesAgent {
     const { reader, context } = this.tools;
     const failures: string[] = [];
     for (const record of state.instances(reader, { ids: state.instancesOfProfile(reader, project, name), memberId: context.server.memberId })) {
-      const profiles = profilesNamed(reader, project, record.profiles).map((profile) =>
-        profile.name === name ? { ...profile, ...before } : profile,
-      );
+      const now = profilesNamed(reader, project, record.profiles);
+      const profiles = now.map((profile) => (profile.name === name ? { ...profile, ...before } : profile));
       const was = expand(profiles, record.config, record.devices);
       try {
+        state.checkWanted(reader, { ...record, profiles: now }, 'update');
         await this.lifecycle.followProfile({ ...record, expandedConfig: was.config, expandedDevices: was.devices }, record, call);
       } catch (error) {
         failures.push(` - Project: ${record.project}, Instance: ${record.name}: ${Fault.from(error).message}`);

@@ -41,6 +41,9 @@ export function clusterHooks({ replica, server, members }: HostContext, storage:
       const own = [...names].map((name) => ({ name, config: of('network', name) }));
       await replica.submit(joinNetworks, { member: server.memberId, own }, { identity: call.identity, requestId: call.requestId });
     },
+    async dismantle() {
+      for (const { name } of pools(replica.reader)) await storage.leavePool(name);
+    },
     evacuate: (_mode, call, progress) => states('stop', call, progress),
     restore: (call, progress) => states('start', call, progress),
   };

@@ -49,6 +49,10 @@ export class ClusterHost {
         await this.#remove(name, force, id, call);
         return {};
       },
+      dismantle: async () => {
+        await parts.hooks.dismantle();
+        return {};
+      },
       changeState: async (request, call) => ({ operation: this.#changeState(request, call) }),
       useCertificate: async (pair) => {
         this.#useCertificate(pair);
@@ -187,6 +191,9 @@ export class ClusterHost {
     }
     const leaving = member(replica.reader, name);
     const self = leaving.id === membership.selfId;
+    // What stands in the way is said before anything is taken away.
+    await replica.dryRun(removeMember, { name, force }, as);
+    if (!force) await this.parts.context.members.calls(ClusterAgentService, self ? undefined : name).dismantle({}, call);
     if (self && membership.members.length > 1) await replica.transferLeadership();
     await replica.submit(removeMember, { name, force }, as);
     if (self) {

@@ -24,6 +24,8 @@ export interface ClusterHooks {
   checkEmpty(reader: Reader): void;
   /** Makes the cluster's pools and networks on this member. */
   realise(config: readonly MemberConfigKey[], call: CallContext): Promise<void>;
+  /** What this member has of pools goes. Nothing lies there any more. */
+  dismantle(): Promise<void>;
   /** Stops what runs here, or moves it; tells its progress. */
   evacuate(mode: string, call: CallContext, progress: (text: string) => void): Promise<void>;
   restore(call: CallContext, progress: (text: string) => void): Promise<void>;

@@ -1013,6 +1013,16 @@ export const ClusterAgentService = {
     responseSerialize: (value: Done): Buffer => Buffer.from(Done.encode(value).finish()),
     responseDeserialize: (value: Buffer): Done => Done.decode(value),
   },
+  /** Pools of this member go, before it is removed. */
+  dismantle: {
+    path: "/muster.v1.ClusterAgent/Dismantle" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: Done): Buffer => Buffer.from(Done.encode(value).finish()),
+    requestDeserialize: (value: Buffer): Done => Done.decode(value),
+    responseSerialize: (value: Done): Buffer => Buffer.from(Done.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Done => Done.decode(value),
+  },
   /** Evacuate or restore this member. */
   changeState: {
     path: "/muster.v1.ClusterAgent/ChangeState" as const,
@@ -1058,6 +1068,8 @@ export interface ClusterAgentServer extends UntypedServiceImplementation {
   /** The other side of a join. Not for clients: it hands out keys. */
   admit: handleUnaryCall<AdmitRequest, AdmitReply>;
   remove: handleUnaryCall<RemoveMemberRequest, Done>;
+  /** Pools of this member go, before it is removed. */
+  dismantle: handleUnaryCall<Done, Done>;
   /** Evacuate or restore this member. */
   changeState: handleUnaryCall<ChangeMemberStateRequest, OperationReply>;
   /** The pair becomes the cluster's on this member. */

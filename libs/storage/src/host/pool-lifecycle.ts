@@ -57,6 +57,17 @@ export class PoolLifecycle {
     });
   }
 
+  /** What this member has of a pool goes; the cluster keeps the pool. Safe to repeat. */
+  leave(name: string): Promise<void> {
+    const { replica, server } = this.context;
+    return this.#locks.hold([name], async () => {
+      const record = state.pool(replica.reader, name);
+      if (record.members.some(({ memberId }) => memberId === server.memberId)) {
+        await this.pools.destroy(name, record.driver, state.configOn(record, server.memberId));
+      }
+    });
+  }
+
   /** The disk first, so that what cannot be done is never recorded. */
   update(name: string, put: { description: string; config: Record<string, string> }, ifMatch: string | undefined, call: CallContext): Promise<void> {
     const { replica, server } = this.context;

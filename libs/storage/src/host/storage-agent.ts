@@ -65,6 +65,11 @@ export class StorageAgent {
     return this.#lifecycle.join(name, own, call);
   }
 
+  /** This member leaves the cluster: what it has of a pool goes. Nothing may lie there any more. */
+  leavePool(name: string): Promise<void> {
+    return this.#lifecycle.leave(name);
+  }
+
   /** `unmount` only when nothing runs on the pools any more. */
   async stop(options: { unmount: boolean }): Promise<void> {
     clearInterval(this.#expiry);

@@ -80,7 +80,8 @@ describe('/dev/lxd', () => {
 
   it('gives images that are public or cached, where the guest may', async () => {
     covers('devlxd_images');
-    const [{ fingerprint, size }] = await server.api.get<{ fingerprint: string; size: number }[]>('/1.0/images?recursion=1');
+    const [image] = await server.api.get<{ fingerprint: string; size: number }[]>('/1.0/images?recursion=1');
+    const { fingerprint, size } = image!;
     const path = `/1.0/images/${fingerprint}/export`;
     expect((await guest.get(path)).status).toBe(403);
     await server.ok(['config', 'set', 'c1', 'security.devlxd.images', 'true']);

@@ -61,7 +61,7 @@ export class GuestClient {
     request: string,
     { events = 0, seconds = 20, user = 0, copy = '/dev/null' }: { events?: number; seconds?: number; user?: number; copy?: string } = {},
   ): Promise<Run> {
-    const command = `perl /guest.pl ${events} ${seconds} | tee ${copy}`;
+    const command = `LC_ALL=C perl /guest.pl ${events} ${seconds} | tee ${copy}`;
     return this.server.lxc(['exec', this.name, '--user', String(user), '--', 'sh', '-c', command], { input: request });
   }
 

@@ -11,16 +11,17 @@ import type { GuestListeners } from './guest-events.js';
 import { Pace, type Rate } from './rate.js';
 
 /**
- * What one guest may have. Beyond it a guest slows itself and nobody else: requests wait, and one that connects faster than that finds nobody listening
- * for a while, so that it costs us nothing.
+ * What one guest may have. Beyond it a guest slows itself and nobody else: requests wait, and one that connects or asks still faster finds nobody
+ * listening for a while, so that it costs us nothing.
  */
 const limits = {
   connections: 32,
   /** Of one connection, asked and not answered: more is no client of ours. */
   pending: 8,
-  requests: { burst: 100, perSecond: 20 } satisfies Rate,
-  connects: { burst: 200, perSecond: 50 } satisfies Rate,
-  restMs: 1_000,
+  requests: { burst: 100, perSecond: 20, waitMsMax: 5_000 } satisfies Rate,
+  connects: { burst: 200, perSecond: 50, waitMsMax: 1_000 } satisfies Rate,
+  /** Twice as long each time, for one that does not calm down meanwhile. */
+  rest: { firstMs: 1_000, longestMs: 8_000, calmMs: 5_000 },
   /** That a listener for events has not read. */
   unreadBytes: 256 * 1024,
   /** Frames that a listener may send: it has nothing to say. */
@@ -53,6 +54,8 @@ export class GuestSocket {
   readonly #pending = new WeakMap<Duplex, number>();
   #server?: Server;
   #rest?: NodeJS.Timeout;
+  #restMs = 0;
+  #restedUntil = -Infinity;
   #closed = false;
 
   constructor(
@@ -66,6 +69,7 @@ export class GuestSocket {
     rmSync(this.path, { force: true });
     const server = createServer(httpOptions);
     server.on('connection', (socket: Socket) => this.#connected(socket));
+    server.on('drop', () => this.#count());
     server.on('request', (request, response) => this.#request(request, response).catch(() => response.destroy()));
     server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) =>
       this.#upgrade(request, socket, head).catch(() => socket.destroy()),
@@ -94,17 +98,25 @@ export class GuestSocket {
     this.#connections.add(socket);
     socket.on('error', () => socket.destroy());
     socket.once('close', () => this.#connections.delete(socket));
+    this.#count();
+  }
+
+  #count(): void {
     if (this.#connects.next() > 0) this.#takeRest();
   }
 
   #takeRest(): void {
     if (this.#rest) return;
+    const { firstMs, longestMs, calmMs } = limits.rest;
+    const now = performance.now();
+    this.#restMs = now < this.#restedUntil + calmMs ? Math.min(this.#restMs * 2, longestMs) : firstMs;
+    this.#restedUntil = now + this.#restMs;
     this.#server?.close();
     this.#rest = setTimeout(() => {
       this.#rest = undefined;
       if (this.#closed) return;
       this.listen().catch((error: unknown) => this.log.warn({ err: error, path: this.path }, 'could not listen to a guest again'));
-    }, limits.restMs);
+    }, this.#restMs);
     this.#rest.unref();
   }
 
@@ -132,7 +144,10 @@ export class GuestSocket {
   async #ask(request: IncomingMessage, socket: Duplex): Promise<GuestAnswer | undefined> {
     const pending = (this.#pending.get(socket) ?? 0) + 1;
     this.#pending.set(socket, pending);
-    if (pending > limits.pending) return void socket.destroy();
+    if (pending > limits.pending) {
+      this.#takeRest();
+      return void socket.destroy();
+    }
     try {
       const waitMs = this.#requests.next();
       if (waitMs > 0) await sleep(waitMs, undefined, { ref: false });

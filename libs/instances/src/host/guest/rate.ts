@@ -1,9 +1,10 @@
 import type { Clock } from '#kit';
 
-/** So many at once, and so many a second for ever. */
+/** So many at once, and so many a second for ever; nothing waits longer than `waitMsMax`. */
 export interface Rate {
   burst: number;
   perSecond: number;
+  waitMsMax: number;
 }
 
 /** Spreads what comes too fast: nothing is refused, it waits. Whoever asks bounds how much may wait. */
@@ -20,7 +21,8 @@ export class Pace {
   next(): number {
     const now = this.clock.monotonicMs();
     const eachMs = 1000 / this.rate.perSecond;
-    this.#paidUntil = Math.max(this.#paidUntil, now) + eachMs;
-    return Math.max(0, this.#paidUntil - now - this.rate.burst * eachMs);
+    const free = now + this.rate.burst * eachMs;
+    this.#paidUntil = Math.min(Math.max(this.#paidUntil, now) + eachMs, free + this.rate.waitMsMax);
+    return Math.max(0, this.#paidUntil - free);
   }
 }

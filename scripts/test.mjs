@@ -14,6 +14,7 @@ const started = Date.now();
 await phase('check', () => lines('scripts/check.mjs'));
 await phase('unit', () => vitest('vitest.config.ts'));
 if (existsSync(inRepository('scripts/sim.mjs'))) await phase('simulation', () => lines('scripts/sim.mjs', '--seeds', '1000'));
+await phase('simulation: scenarios and mutations', () => vitest('test/vitest.simulation.ts'));
 await phase('integration', () => vitest('test/vitest.integration.ts'));
 await phase('conformance', () => vitest('test/vitest.conformance.ts'));
 rmSync(work, { recursive: true, force: true });

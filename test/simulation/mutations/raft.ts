@@ -1,30 +1,12 @@
 /** Rules of raft-ts, of the log and of its host, each broken in one way that somebody might break it in. The simulator must find every one. */
 import { rules, type Message } from '#raft-ts';
 import type { Mutation } from '#testkit/simulator';
-import type { Disk, DiskFile } from '#replica/engine';
+import { hasty } from './hasty-disk.js';
 
 const without =
   (...types: readonly Message['type'][]) =>
   (type: Message['type']): boolean =>
     !types.includes(type) && rules.waitsForDisk(type);
-
-/** The disk says that it is done, and is not. */
-function hasty(disk: Disk): Disk {
-  const hastyFile = (file: DiskFile): DiskFile => ({
-    sizeBytes: file.sizeBytes,
-    read: (offset, lengthBytes) => file.read(offset, lengthBytes),
-    write: (offset, bytes) => file.write(offset, bytes),
-    sync: () => {},
-    close: () => file.close(),
-  });
-  return {
-    list: () => disk.list(),
-    create: (name, sizeBytes) => hastyFile(disk.create(name, sizeBytes)),
-    open: (name) => hastyFile(disk.open(name)),
-    remove: (name) => disk.remove(name),
-    syncDirectory: () => disk.syncDirectory(),
-  };
-}
 
 export const raftMutations: Readonly<Record<string, Mutation>> = {
   'vote without persisting': { raft: { waitsForDisk: without('vote-answer') } },

@@ -464,9 +464,9 @@ export class Engine implements EngineFace {
     const { machine, log, history, node } = this.parts;
     if (this.#mutex.held || !this.#applier.idle) return;
     history.flushDurably();
-    const durable = machine.makeDurable();
+    const durable = this.parts.rules.compactUpTo(() => machine.makeDurable(), machine.standing().index);
     const pinned = (node.pinnedIndex() ?? Infinity) - 1;
-    const index = Math.min(this.parts.rules.compactUpTo(durable, machine.standing().index), upTo, pinned);
+    const index = Math.min(durable, upTo, pinned);
     if (index >= log.firstIndex()) log.compact(index);
     machine.checkpoint();
   }

@@ -27,8 +27,8 @@ export const engineRules = {
   /** A capture is true only if nothing lies between it and its place, and the replica has an entry of this leader's own term. */
   mayCapture: (standing: Position, place: Position): boolean => standing.index === place.index - 1 && standing.term === place.term,
 
-  /** Only what the database holds durably may leave the log. */
-  compactUpTo: (durable: number, _applied: number): number => durable,
+  /** Only what the database holds durably may leave the log, so it is made durable first. */
+  compactUpTo: (makeDurable: () => number, _applied: number): number => makeDurable(),
 };
 
 export type EngineRules = Readonly<typeof engineRules>;

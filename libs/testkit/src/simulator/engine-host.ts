@@ -190,6 +190,8 @@ export class EngineHost {
   }
 
   value(key: number): number {
+    // Before its migration there are no registers.
+    if (this.reader?.prepare("SELECT 1 FROM sqlite_master WHERE name = 'registers'").get() === undefined) return 0;
     return (this.reader?.prepare('SELECT value FROM registers WHERE key = ?').get(key) as { value: number } | undefined)?.value ?? 0;
   }
 

@@ -60,6 +60,8 @@ class EngineSimulation {
   private readonly rows = new Map<number, string>();
   private readonly acknowledged: { readonly submitId: string; readonly index: number }[] = [];
   private failure: unknown;
+  /** Gives up what is still being asked. */
+  private readonly open = new Set<() => void>();
   private stopped = false;
   private rushUntilMs = 0;
   private values = 0;
@@ -95,6 +97,8 @@ class EngineSimulation {
   async run(): Promise<Outcome> {
     const { plan, world } = this;
     using _taken = this.loop.takeOver();
+    const unhandled = (error: unknown): void => void (this.failure ??= error);
+    process.on('unhandledRejection', unhandled);
     try {
       for (const host of this.hosts.values()) host.start();
       for (let n = 1; n <= plan.clients; n++) this.client(n, this.random.fork(`client ${n}`));
@@ -114,6 +118,7 @@ class EngineSimulation {
     if (violation) this.trace(0, String(violation));
     for (const host of this.hosts.values()) host.end();
     await this.loop.settle();
+    process.off('unhandledRejection', unhandled);
     return { violation, ranMs: world.nowMs, trace: this.lines, counts: this.summary(), history: this.history };
   }
 
@@ -165,6 +170,7 @@ class EngineSimulation {
     const end = (action: RegisterAction | undefined, returnedMs = world.nowMs): void => {
       if (over) return;
       over = true;
+      this.open.delete(giveUp);
       if (action) this.history.push({ key: asked.key, action, calledMs: asked.calledMs, returnedMs });
       next();
     };
@@ -200,6 +206,7 @@ class EngineSimulation {
         });
       });
     };
+    this.open.add(giveUp);
     attempt();
   }
 
@@ -211,6 +218,7 @@ class EngineSimulation {
     answer: (told: 'not done' | 'unknown' | { readonly action: RegisterAction; readonly found: number }) => void,
   ): void {
     const { key, value, expected, submitId, kind } = asked;
+    const wrong = (error: unknown): void => void (this.failure ??= error);
     const refused = (error: unknown): void => {
       const fault = Fault.from(error);
       const found = /^The register holds (\d+)$/.exec(fault.message)?.[1];
@@ -226,11 +234,14 @@ class EngineSimulation {
       else answer((fault.metadata as { submitId?: string } | undefined)?.submitId === undefined ? 'not done' : 'unknown');
     };
     if (kind === 'read') {
-      engine.barrier().then(() => {
-        this.counts.reads++;
-        const held = host.value(key);
-        answer({ action: { kind: 'read', value: held }, found: held });
-      }, refused);
+      engine
+        .barrier()
+        .then(() => {
+          this.counts.reads++;
+          const held = host.value(key);
+          answer({ action: { kind: 'read', value: held }, found: held });
+        }, refused)
+        .catch(wrong);
       return;
     }
     const command = (kind === 'put' ? putRegister : swapRegister) as Command;
@@ -239,19 +250,23 @@ class EngineSimulation {
     if (kind === 'would-swap') {
       engine
         .dryRun({ ...request, submitId: `${submitId.slice(1)}d` })
-        .then(() => answer({ action: { kind: 'read', value: expected }, found: expected }), refused);
+        .then(() => answer({ action: { kind: 'read', value: expected }, found: expected }), refused)
+        .catch(wrong);
       return;
     }
-    engine.submit(request).then((outcome) => {
-      if (outcome.kind !== 'applied') return;
-      this.counts.acknowledged++;
-      this.acknowledged.push({ submitId, index: outcome.index });
-      const found = (JSON.parse(outcome.result) as { found: number }).found;
-      if (kind === 'swap' && found !== expected) this.failure ??= new Violation('a swap finds what it expects', `${found} for ${expected}`);
-      // Whoever was asked reads its own write.
-      require(engine.status().applied >= outcome.index, 'an answer comes when it is applied');
-      answer({ action: kind === 'put' ? { kind: 'write', value } : { kind: 'swap', expected, value, done: true }, found: value });
-    }, refused);
+    engine
+      .submit(request)
+      .then((outcome) => {
+        if (outcome.kind !== 'applied') return;
+        this.counts.acknowledged++;
+        this.acknowledged.push({ submitId, index: outcome.index });
+        const found = (JSON.parse(outcome.result) as { found: number }).found;
+        if (kind === 'swap' && found !== expected) this.failure ??= new Violation('a swap finds what it expects', `${found} for ${expected}`);
+        // Whoever was asked reads its own write.
+        require(engine.status().applied >= outcome.index, 'an answer comes when it is applied');
+        answer({ action: kind === 'put' ? { kind: 'write', value } : { kind: 'swap', expected, value, done: true }, found: value });
+      }, refused)
+      .catch(wrong);
   }
 
   // — Troubles —
@@ -343,6 +358,7 @@ class EngineSimulation {
   private async peace(): Promise<void> {
     const { world } = this;
     this.stopped = true;
+    for (const giveUp of [...this.open]) giveUp();
     this.network.heal();
     for (const host of this.living) {
       host.disk.full = false;

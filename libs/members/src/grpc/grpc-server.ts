@@ -43,8 +43,16 @@ export class GrpcServer {
 
   /** Lets calls under way end for a moment, then cuts them. */
   async close(): Promise<void> {
-    const cut = setTimeout(() => this.#server.forceShutdown(), 1_000);
-    await new Promise<void>((resolve) => this.#server.tryShutdown(() => resolve()));
-    clearTimeout(cut);
+    await new Promise<void>((resolve) => {
+      // After a forced end nobody calls back for connections that were injected.
+      const cut = setTimeout(() => {
+        this.#server.forceShutdown();
+        resolve();
+      }, 1_000);
+      this.#server.tryShutdown(() => {
+        clearTimeout(cut);
+        resolve();
+      });
+    });
   }
 }

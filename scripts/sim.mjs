@@ -1,6 +1,8 @@
 // npm run sim -- [--seeds N] [--from FIRST] [--profile P]: runs whole clusters in virtual time, one for each seed. One seed again, with the story of
 // what happened: --seeds 1 --from SEED. Exits 1 if any seed breaks a rule; ends with what ran, and `N passed, N failed` seeds.
+import { spawnSync } from 'node:child_process';
 import { parseArgs } from 'node:util';
+import { node } from './lib/repository.mjs';
 import { setUp } from './lib/setup.mjs';
 
 const { values } = parseArgs({
@@ -14,6 +16,11 @@ const { values } = parseArgs({
   },
 });
 setUp();
+// Whatever Node npm runs under: the simulator is for the one that the project pins.
+if (process.execPath !== node && process.env.MUSTER_SIM_NODE === undefined) {
+  const again = spawnSync(node, process.argv.slice(1), { stdio: 'inherit', env: { ...process.env, MUSTER_SIM_NODE: node } });
+  process.exit(again.status ?? 1);
+}
 const { profiles, shrink } = await import('../dist/libs/testkit/src/simulator/index.js');
 
 const first = Number(values.from);

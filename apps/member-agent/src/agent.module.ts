@@ -89,7 +89,7 @@ const wings: Provider[] = [
     inject: [HOST, StorageAgent, InstancesAgent],
     useFactory: (context: HostContext, { daemonVolumes }: StorageAgent, instances: InstancesAgent) =>
       new ServerHost(context, {
-        environment: [storageEnvironment(context.members, context.replica.reader)],
+        environment: [storageEnvironment(context.members, context.replica.reader, context.clock)],
         metrics: [instances.metrics()],
         configFollower: (before, after) => daemonVolumes.follow(before, after),
       }),

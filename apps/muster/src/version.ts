@@ -1,2 +1,2 @@
-/** Muster's own version. What clients are told as `server_version` is the LXD release whose API it speaks. */
+/** Muster's own version, and what clients are told as `server_version`. */
 export const version = '0.1.0';

@@ -1,5 +1,5 @@
 import { statfs } from 'node:fs/promises';
-import { fault } from '#kit';
+import { fault, faultPoint } from '#kit';
 import { check, libc } from './libc.js';
 import { runOk } from './run.js';
 
@@ -34,6 +34,7 @@ export interface BindOptions {
  */
 export function bindMount(source: string, target: string, options: BindOptions = {}): void {
   check(libc.mount(source, target, null, MS_BIND | (options.recursive ? MS_REC : 0), null), 'mount', target);
+  faultPoint(`mounted: ${target}`);
   if (mountFlags(options) === 0) return;
   // A bind mount takes flags only in a second step; half of it must not stay.
   try {
@@ -57,6 +58,7 @@ export function setPropagation(target: string, propagation: Propagation, recursi
 /** Takes a bind mount, or any mount lazily, out of the tree at once; whoever has files open there keeps them. @throws SystemError EINVAL: not a mount point */
 export function detach(target: string): void {
   check(libc.umount2(target, MNT_DETACH | UMOUNT_NOFOLLOW), 'umount', target);
+  faultPoint(`detached: ${target}`);
 }
 
 export interface MountOptions {

@@ -1,4 +1,5 @@
 import { constants } from 'node:os';
+import { faultPoint } from '#kit';
 import { libc } from './libc.js';
 import type { Ending, SpawnedProcess } from './spawn.js';
 
@@ -24,6 +25,7 @@ class Child implements SpawnedProcess {
 
   end(ending: Ending): void {
     this.ending = ending;
+    faultPoint('ended');
     this.#settle(ending);
   }
 

@@ -1,5 +1,6 @@
 import { constants as fsConstants } from 'node:fs';
 import { constants } from 'node:os';
+import { faultPoint } from '#kit';
 import { withChildLimits } from './child-limits.js';
 import { check, closeFd, libc, SystemError } from './libc.js';
 import { reaper } from './reaper.js';
@@ -65,7 +66,9 @@ export function spawn(options: SpawnOptions): SpawnedProcess {
   succeed(libc.actionsInit(actions), 'posix_spawn_file_actions_init');
   try {
     addFileActions(actions, options, borrowed);
-    return reaper.adopt(execute(options, actions));
+    const child = reaper.adopt(execute(options, actions));
+    faultPoint(`started: ${options.path} ${options.args.join(' ')}`);
+    return child;
   } finally {
     libc.actionsDestroy(actions);
     for (const fd of borrowed) closeFd(fd);

@@ -1,3 +1,4 @@
+import { faultPoint } from './fault-point.js';
 import type { Logger } from './log.js';
 
 /**
@@ -16,6 +17,7 @@ export class Undo implements AsyncDisposable {
 
   add(what: string, back: () => unknown): void {
     this.#steps.push({ what, back });
+    faultPoint(`step: ${what}`);
   }
 
   /** The work succeeded: nothing will be undone. */

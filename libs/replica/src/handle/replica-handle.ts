@@ -52,9 +52,8 @@ export class ReplicaHandle implements MemberReplica {
   }
 
   async submit<P, R>(command: Command<P, R>, payload: P, options: SubmitOptions): Promise<Submitted<R>> {
-    faultPoint(`before ${command.name}`);
     const outcome = await this.client.call('submit', request(command.name, payload, options));
-    faultPoint(`after ${command.name}`);
+    faultPoint(`submitted: ${command.name}`);
     if (outcome.kind !== 'applied') throw fault.internal('Internal error', { detail: 'a submit was answered like a dry run' });
     return { result: JSON.parse(outcome.result) as R, index: outcome.index };
   }

@@ -1,5 +1,6 @@
 import { mkdir, readlink, rm, symlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { faultPoint } from '#kit';
 import { instanceLinkPath, isInstanceVolume, snapshotsLinkPath, type VolumeRef } from '../model/index.js';
 
 /** STATE/containers/[project_]NAME and STATE/snapshots/[project_]NAME: where people and tools look for an instance, whatever its pool. */
@@ -30,4 +31,5 @@ async function link(path: string, target: string): Promise<void> {
   await mkdir(dirname(path), { recursive: true, mode: 0o711 });
   await rm(path, { force: true });
   await symlink(target, path);
+  faultPoint(`linked: ${path}`);
 }

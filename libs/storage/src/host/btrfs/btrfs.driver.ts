@@ -1,5 +1,5 @@
 import { mkdir, rename } from 'node:fs/promises';
-import { fault } from '#kit';
+import { fault, faultPoint } from '#kit';
 import { type VolumeType, driverDescription, liveDirectory, snapshotsDirectory, volumeTypes } from '../../model/index.js';
 import type { DiskVolume, DriverFactory, OptimizedBackups, PoolPlace, PoolResources, Quotas, Snapshots, StorageDriver } from '../driver.js';
 import {
@@ -77,6 +77,7 @@ export class BtrfsDriver implements StorageDriver {
     const target = { ...volume, name: newName };
     if (await pathExists(this.path(target))) throw fault.conflict(`Volume "${newName}" already exists on storage`);
     await rename(this.path(volume), this.path(target));
+    faultPoint('volume renamed');
     if (await pathExists(this.#snapshotsOf(volume))) await rename(this.#snapshotsOf(volume), this.#snapshotsOf(target));
   }
 
@@ -128,6 +129,7 @@ export class BtrfsDriver implements StorageDriver {
       const target = this.snapshots.path(volume, newName);
       if (await pathExists(target)) throw fault.conflict(`Snapshot "${newName}" of volume "${volume.name}" already exists on storage`);
       await rename(this.snapshots.path(volume, snapshot), target);
+      faultPoint('snapshot renamed');
     },
     restore: async (volume, snapshot) => {
       const source = this.snapshots.path(volume, snapshot);
@@ -137,6 +139,7 @@ export class BtrfsDriver implements StorageDriver {
       // A blank keeps this name apart from every volume's. A second try after a crash finds the old contents aside already.
       const aside = `${this.place.path}/${liveDirectory(volume.type)}/.restoring ${volume.name}`;
       if (!(await pathExists(aside))) await rename(path, aside);
+      faultPoint('volume aside');
       await this.#deleteSubvolume(path);
       try {
         await snapshotDeep(source, path, { readOnly: false });

@@ -1,7 +1,7 @@
 import { mkdir, realpath, rename } from 'node:fs/promises';
 import { normalize } from 'node:path';
 import { bindMount } from '#host-kit';
-import { fault, parseSize } from '#kit';
+import { fault, faultPoint, parseSize } from '#kit';
 import { type VolumeType, driverDescription, liveDirectory, snapshotsDirectory, volumeTypes } from '../../model/index.js';
 import type { DiskVolume, DriverFactory, PoolPlace, PoolResources, Snapshots, StorageDriver } from '../driver.js';
 import {
@@ -65,6 +65,7 @@ export class DirDriver implements StorageDriver {
     const path = this.path(volume);
     try {
       await mkdir(path, { mode: 0o711 });
+      faultPoint('volume made');
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'EEXIST') throw fault.conflict(`Volume "${volume.name}" already exists on storage`);
       throw error;
@@ -81,6 +82,7 @@ export class DirDriver implements StorageDriver {
     const target = { ...volume, name: newName };
     if (await pathExists(this.path(target))) throw fault.conflict(`Volume "${newName}" already exists on storage`);
     await rename(this.path(volume), this.path(target));
+    faultPoint('volume renamed');
     if (await pathExists(this.#snapshotsOf(volume))) await rename(this.#snapshotsOf(volume), this.#snapshotsOf(target));
   }
 
@@ -128,6 +130,7 @@ export class DirDriver implements StorageDriver {
       const target = this.snapshots.path(volume, newName);
       if (await pathExists(target)) throw fault.conflict(`Snapshot "${newName}" of volume "${volume.name}" already exists on storage`);
       await rename(this.snapshots.path(volume, snapshot), target);
+      faultPoint('snapshot renamed');
     },
     restore: async (volume, snapshot) => {
       await copyTree(this.snapshots.path(volume, snapshot), this.path(volume));
@@ -146,6 +149,7 @@ export class DirDriver implements StorageDriver {
     const target = this.snapshots.path(volume, snapshot);
     if (await pathExists(target)) throw fault.conflict(`Snapshot "${snapshot}" of volume "${volume.name}" already exists on storage`);
     await mkdir(target, { recursive: true, mode: 0o711 });
+    faultPoint('snapshot made');
     try {
       await copyTree(source, target);
     } catch (error) {

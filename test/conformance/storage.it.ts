@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { zeroTime, type Image, type StoragePool, type StorageVolume } from '#api-contract';
@@ -183,6 +183,39 @@ describe('lxc storage volume', () => {
       await server.ok(['storage', 'volume', 'delete', from, 'v1']);
       await server.ok(['storage', 'volume', 'delete', to, 'v2']);
     }
+  });
+});
+
+describe('block volumes', () => {
+  const disk = (pool: string, name: string): number =>
+    statSync(join(server.dir, 'storage-pools', pool, 'custom', `default_${name}`, 'root.img')).size;
+
+  it('are copied between pools with their snapshots, and grow', async () => {
+    for (const [from, to] of [
+      ['default', 'fast'],
+      ['fast', 'default'],
+    ] as const) {
+      await server.ok(['storage', 'volume', 'create', from, 'v1', '--type=block', 'size=4194304', 'user.x=old']);
+      await server.ok(['storage', 'volume', 'snapshot', from, 'v1', 's0']);
+      await server.ok(['storage', 'volume', 'set', from, 'v1', 'user.x', 'new']);
+      await server.ok(['storage', 'volume', 'copy', `${from}/v1`, `${to}/v2`]);
+      expect((await read<StorageVolume>(`/1.0/storage-pools/${to}/volumes/custom/v2`)).content_type).toBe('block');
+      await server.ok(['storage', 'volume', 'set', to, 'v2', 'size', '8MiB']);
+      expect([disk(from, 'v1'), disk(to, 'v2')]).toEqual([4 * 1024 ** 2, 8 * 1024 ** 2]);
+      expect(await refused('storage', 'volume', 'set', to, 'v2', 'size', '4MiB')).toContain('cannot be shrunk');
+      await server.ok(['storage', 'volume', 'restore', to, 'v2', 's0']);
+      expect(await server.ok(['storage', 'volume', 'get', to, 'v2/s0', 'user.x'])).toBe('old\n');
+      await server.ok(['storage', 'volume', 'delete', from, 'v1']);
+      await server.ok(['storage', 'volume', 'delete', to, 'v2']);
+    }
+  });
+
+  it('are not for containers', async () => {
+    await server.ok(['storage', 'volume', 'create', 'default', 'v1', '--type=block', 'size=4194304']);
+    expect(await refused('storage', 'volume', 'attach', 'default', 'v1', 'c1', 'disk', '/mnt')).toContain(
+      'Custom block volumes cannot be used on containers',
+    );
+    await server.ok(['storage', 'volume', 'delete', 'default', 'v1']);
   });
 });
 

@@ -187,10 +187,11 @@ export class CustomVolumes {
       state.SnapshotRecord[],
     ];
     for (const { name } of mine) if (!theirs.some((other) => other.name === name)) await this.removeSnapshot(ref, name, call);
-    for (const { name, expiresAt } of theirs) {
+    for (const { name, description, config, expiresAt } of theirs) {
       if (mine.some((other) => other.name === name)) continue;
       await this.storage.copySnapshot(source.from, name, ref);
-      await this.context.replica.submit(state.createSnapshot, { volume: ref, memberId: this.#memberId, name, expiresAt }, this.#as(call));
+      const payload = { volume: ref, memberId: this.#memberId, name, description, config, expiresAt };
+      await this.context.replica.submit(state.createSnapshot, payload, this.#as(call));
     }
   }
 

@@ -3,6 +3,7 @@ import type { CallContext, HostContext } from '#members';
 import { internalIdentity } from '#replica/state';
 import { type DriverCapabilities, driverDescription, instanceLinkPath, nameOnDisk, volumeKey, type VolumeRef } from '../model/index.js';
 import { deleteVolume, imageVolumes, pool, recordImageVolume } from '../state/index.js';
+import { sizeBlockFile } from './block-file.js';
 import type { DiskVolume, OptimizedFiles, StorageDriver } from './driver.js';
 import { copyTree, type CopyOptions } from './files.js';
 import { ImageCache, imageVolume } from './image-cache.js';
@@ -47,7 +48,7 @@ export class LocalStorage implements StorageHost {
         await using undo = new Undo(this.context.log);
         undo.add('volume', () => driver.remove(disk));
         await this.#fill(driver, volume, disk, source, context);
-        if (size > 0) await this.#limit(driver, disk, size);
+        if (size > 0 || disk.contentType === 'block') await this.#limit(driver, disk, size);
         undo.add('links', () => this.#links.remove(volume));
         await this.#links.ensure(volume, driver.path(disk));
         await this.#linkSnapshots(driver, volume, disk);
@@ -272,6 +273,7 @@ export class LocalStorage implements StorageHost {
   }
 
   async #limit(driver: StorageDriver, disk: DiskVolume, sizeBytes: number): Promise<void> {
+    if (disk.contentType === 'block') return sizeBlockFile(driver.path(disk), sizeBytes);
     if (driver.quotas) return driver.quotas.set(disk, sizeBytes);
     if (sizeBytes > 0) this.context.log.warn({ volume: disk.name }, 'the pool has no quotas: the size of a volume is not enforced');
   }

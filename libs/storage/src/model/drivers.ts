@@ -33,13 +33,13 @@ const describe = (name: string, capabilities: DriverCapabilities, poolKeys: KeyD
   volumeKeys: defineKeys(`storage-volume-${name}`, commonVolumeKeys, sharingKeys, internalVolumeKeys),
 });
 
-const plain: DriverCapabilities = { remote: false, optimizedImages: false, optimizedBackups: false, runningCopyFreeze: true, block: false };
+const plain: DriverCapabilities = { remote: false, optimizedImages: false, optimizedBackups: false, runningCopyFreeze: true, block: true };
 
 /** Every driver of this build, whatever this host has. `memory` serves tests and the simulator, and is not offered to clients. */
 export const driverDescriptions: Readonly<Record<string, DriverDescription>> = {
   dir: describe('dir', plain, dirPoolKeys),
   btrfs: describe('btrfs', { ...plain, optimizedImages: true, optimizedBackups: true, runningCopyFreeze: false }, btrfsPoolKeys),
-  memory: describe('memory', { ...plain, optimizedImages: true, runningCopyFreeze: false }, dirPoolKeys),
+  memory: describe('memory', { ...plain, optimizedImages: true, runningCopyFreeze: false, block: false }, dirPoolKeys),
 };
 
 /** Drivers that clients may choose and are told of. */

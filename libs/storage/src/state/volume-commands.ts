@@ -105,11 +105,13 @@ interface SnapshotPayload {
   name: string;
 }
 
-export const createSnapshot = defineCommand<SnapshotPayload & { expiresAt: string }>({
+/** Without a description and config of its own it has those of the volume. */
+export const createSnapshot = defineCommand<SnapshotPayload & { expiresAt: string; description?: string; config?: Record<string, string> }>({
   name: 'storage.createSnapshot',
   run(ctx, payload) {
     const expiresAt = payload.expiresAt ? new Date(payload.expiresAt) : undefined;
-    insertVolumeSnapshot(ctx, payload.volume, { name: payload.name, expiresAt }, payload.memberId);
+    const { name, description, config } = payload;
+    insertVolumeSnapshot(ctx, payload.volume, { name, description, config, expiresAt }, payload.memberId);
     emitSnapshot(ctx, 'created', payload);
   },
 });

@@ -51,6 +51,8 @@ export class VolumeMigrations {
     { volumeOnly, target, requestProject }: { volumeOnly: boolean; target?: OperationAddress; requestProject: string },
     call: CallContext,
   ): Operation {
+    if (record.contentType !== 'filesystem')
+      throw fault.unsupported(`Volumes of content type "${record.contentType}" cannot be sent to other servers`, { status: 400 });
     const taken = volumeOnly ? [] : volumeSnapshots(this.#reader, record.id);
     const plan: SendPlan = {
       snapshots: taken.map(({ name, config }) => offeredVolumeSnapshot(name, config)),
@@ -134,11 +136,11 @@ export class VolumeMigrations {
       },
       make: async (offer, incoming) => {
         await using mounted = await this.storage.mount(volume);
-        for (const { name, expiresAt } of rowsOf(offer)) {
+        for (const { name, ...about } of rowsOf(offer)) {
           await incoming.snapshot(name, mounted.path);
           await this.intents.during({ kind: 'snapshot', volume, snapshot: name }, async () => {
             await this.storage.snapshot(volume, name);
-            await this.context.replica.submit(createSnapshot, { volume, memberId, name, expiresAt }, as);
+            await this.context.replica.submit(createSnapshot, { volume, memberId, name, ...about }, as);
           });
         }
         await incoming.volume('', mounted.path);

@@ -1,20 +1,13 @@
 import { WebSocket } from 'ws';
-import type { EventHub, EventRecord } from '#events/host';
+import type { EventHub } from '#events/host';
 import type { EventType } from '#api-contract';
 import type { Clock, Logger } from '#kit';
+import { linkPath, silenceMs, type LinkFrame } from '../model/index.js';
 import { splitAddress, tlsOptions, type MemberTls } from './call-member.js';
 import type { Membership } from './membership.js';
 
-/** Path of the stream on which a member tells the others that it lives, and its own events. */
-export const linkPath = '/internal/cluster/link';
-export const beatMs = 600;
-/** One that is silent for so long is believed gone. */
-export const silenceMs = 2_000;
 const redialMs = 300;
 const sweepMs = 500;
-
-/** A frame of that stream. */
-export type LinkFrame = { readonly beat: number } | { readonly event: EventRecord };
 
 interface Link {
   address: string;

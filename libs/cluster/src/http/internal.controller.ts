@@ -1,20 +1,26 @@
 import { Controller, Inject } from '@nestjs/common';
-import type { EventHub, EventRecord } from '#events/host';
 import { Body, callContext, EVENTS, MEMBERS, reply, Route, UpgradeRoute, type ApiRequest, type Reply } from '#http-kit';
 import { fault } from '#kit';
 import { acceptWebSocket, checkHandshake, ClusterAgentService, type Members, type Upgrade } from '#members';
 import type { WebSocket } from 'ws';
+import { beatMs, linkPath, type LinkEvent, type LinkFrame } from '../model/index.js';
 
-/** What members say to each other's gateways. */
-const beatMs = 600;
+/** The part of the hub (token EVENTS) that the link needs; #events/host says what it promises. */
+interface OwnEvents {
+  readonly boot: string;
+  listen(options: { types: ('operation' | 'lifecycle')[] }): AsyncIterable<LinkEvent> & { close(): void };
+}
+
+const beat = JSON.stringify({ beat: 1 } satisfies LinkFrame);
 /** A member that takes nothing is cut, and dials again. */
 const backlogBytesMax = 8 * 2 ** 20;
 
+/** What members say to each other's gateways. */
 @Controller()
 export class ClusterInternalController {
   constructor(
     @Inject(MEMBERS) private readonly members: Members,
-    @Inject(EVENTS) private readonly events: EventHub,
+    @Inject(EVENTS) private readonly events: OwnEvents,
   ) {}
 
   /** For a server that is no member yet: a token, or the trust password, is what lets it in. */
@@ -43,25 +49,26 @@ export class ClusterInternalController {
   }
 
   /** This member's own events and its beat, for one other member. */
-  @UpgradeRoute('/internal/cluster/link', { access: 'admin' })
+  @UpgradeRoute(linkPath, { access: 'admin' })
   link(request: ApiRequest, upgrade: Upgrade): void {
     onlyMembers(request);
     checkHandshake(upgrade.request);
     const stream = this.events.listen({ types: ['operation', 'lifecycle'] });
     upgrade.socket.once('close', () => stream.close());
     acceptWebSocket(upgrade, (socket) => {
-      const beat = setInterval(() => socket.send('{"beat":1}'), beatMs);
-      socket.on('close', () => clearInterval(beat));
+      const beating = setInterval(() => socket.send(beat), beatMs);
+      socket.on('close', () => clearInterval(beating));
       void this.#tell(stream, socket);
     });
   }
 
-  async #tell(stream: AsyncIterable<EventRecord>, socket: WebSocket): Promise<void> {
-    socket.send('{"beat":1}');
+  async #tell(stream: AsyncIterable<LinkEvent>, socket: WebSocket): Promise<void> {
+    socket.send(beat);
     for await (const { type, project, boot, number, json } of stream) {
       if (socket.readyState !== socket.OPEN) break;
       // What came from other members they tell themselves.
-      if (boot === this.events.boot) socket.send(JSON.stringify({ event: { type, project, boot, number, json } }));
+      if (boot === this.events.boot)
+        socket.send(JSON.stringify({ event: { type, ...(project === undefined ? {} : { project }), boot, number, json } } satisfies LinkFrame));
       if (socket.bufferedAmount > backlogBytesMax) break;
     }
     socket.terminate();

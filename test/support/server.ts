@@ -23,6 +23,8 @@ export class Server implements AsyncDisposable {
   readonly api: Api;
   /** A name that no other server on this host uses, short enough for a bridge. */
   readonly bridge: string;
+  /** The first three bytes of its addresses: one of 25,600, so that servers of parallel runs hardly ever meet. */
+  readonly subnet: string;
   #daemon: ChildProcess | undefined;
 
   private constructor(
@@ -32,7 +34,9 @@ export class Server implements AsyncDisposable {
     private readonly environment: Record<string, string>,
   ) {
     this.api = new Api(join(dir, 'unix.socket'));
-    this.bridge = `t${createHash('sha256').update(dir).digest('hex').slice(0, 8)}`;
+    const hash = createHash('sha256').update(dir).digest();
+    this.bridge = `t${hash.toString('hex').slice(0, 8)}`;
+    this.subnet = `10.${100 + (hash[0]! % 100)}.${hash[1]}`;
   }
 
   static async start({
@@ -108,11 +112,10 @@ export class Server implements AsyncDisposable {
     const devices: Record<string, Record<string, string>> = { root: { type: 'disk', path: '/', pool: 'default' } };
     await this.api.change('POST', '/1.0/storage-pools', { name: 'default', driver, config: driver === 'dir' ? {} : { size: '2GiB' } });
     if (network) {
-      const subnet = parseInt(this.bridge.slice(1, 3), 16);
       await this.api.change('POST', '/1.0/networks', {
         name: this.bridge,
         type: 'bridge',
-        config: { 'ipv4.address': `10.213.${subnet}.1/24`, 'ipv6.address': 'none' },
+        config: { 'ipv4.address': `${this.subnet}.1/24`, 'ipv6.address': 'none' },
       });
       devices.eth0 = { type: 'nic', network: this.bridge, name: 'eth0' };
     }

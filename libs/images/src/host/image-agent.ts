@@ -26,6 +26,8 @@ import { pushImage } from './push.js';
 import { AutoUpdate, expireImages, refreshImage } from './upkeep.js';
 
 const upkeepEveryMs = 3600 * 1000;
+/** After the start, and after its settings have changed. */
+const upkeepSoonMs = 1000;
 
 export interface ImageAgentOptions {
   context: HostContext;
@@ -44,6 +46,9 @@ export class ImageAgent {
   readonly #autoUpdate: AutoUpdate;
   #publisher?: InstancePublisher;
   #upkeep?: NodeJS.Timeout;
+  #soon?: NodeJS.Timeout;
+  #watch?: Disposable;
+  #keptUp: Promise<void> = Promise.resolve();
 
   constructor(private readonly options: ImageAgentOptions) {
     this.#local = new LocalImages(options.context, options.storage, options.copies);
@@ -59,12 +64,24 @@ export class ImageAgent {
   async start(): Promise<void> {
     await this.#local.start();
     this.options.context.members.serve(ImagesAgentService, this.#calls());
-    this.#upkeep = setInterval(() => void this.#keepUp(), upkeepEveryMs);
+    this.#upkeep = setInterval(() => this.#keepUp(), upkeepEveryMs);
     this.#upkeep.unref();
+    this.#keepUpSoon();
+    this.#watch = this.options.context.replica.watch(({ touched }) => {
+      if (touched === 'everything' || touched.some(({ table }) => table === 'server_config' || table === 'projects')) this.#keepUpSoon();
+    });
   }
 
   stop(): void {
+    this.#watch?.[Symbol.dispose]();
     clearInterval(this.#upkeep);
+    clearTimeout(this.#soon);
+  }
+
+  #keepUpSoon(): void {
+    clearTimeout(this.#soon);
+    this.#soon = setTimeout(() => this.#keepUp(), upkeepSoonMs);
+    this.#soon.unref();
   }
 
   #calls(): Calls<typeof ImagesAgentService> {
@@ -222,14 +239,13 @@ export class ImageAgent {
     return { operation: { ...operation } };
   }
 
-  async #keepUp(): Promise<void> {
+  /** One after the other. */
+  #keepUp(): void {
     const { context, setting } = this.options;
-    try {
-      await expireImages(this.#local, context, setting);
-      await this.#autoUpdate.run();
-    } catch (error) {
-      context.log.warn({ err: error, detail: Fault.from(error).detail }, 'could not keep images up to date');
-    }
+    this.#keptUp = this.#keptUp
+      .then(() => expireImages(this.#local, context, setting))
+      .then(() => this.#autoUpdate.run())
+      .catch((error: unknown) => context.log.warn({ err: error, detail: Fault.from(error).detail }, 'could not keep images up to date'));
   }
 
   get #reader() {

@@ -35,6 +35,8 @@ export interface FetchOptions {
   public: boolean;
   /** Goes by itself when unused for a while. */
   cached: boolean;
+  /** An older image of the alias, which is kept up to date, will do. */
+  preferCached?: boolean;
   signal?: AbortSignal;
   onProgress?: (text: string) => void;
   context: import('#members').CallContext;

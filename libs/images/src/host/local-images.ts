@@ -123,6 +123,8 @@ export class LocalImages implements ImageHost {
 
   async fetch(source: RemoteImage, options: FetchOptions): Promise<string> {
     const found = await this.find(source, options.signal);
+    const kept = options.preferCached && found.source && state.keptImage(this.context.replica.reader, options.project, found.source);
+    if (kept && (await this.has(kept.fingerprint))) return kept.fingerprint;
     return (
       await this.download(
         found,

@@ -15,6 +15,7 @@ import { profilesState } from '#profiles/state';
 import { PROJECT_USAGE, projectsControllers } from '#projects/http';
 import { StorageAgent } from '#storage/host';
 import { storageControllers } from '#storage/http';
+import { internalIdentity } from '#replica/state';
 import { storageState } from '#storage/state';
 import { TestGateway, type CallOptions, type TestReply } from '#testkit/gateway';
 import { imagesControllers } from './index.js';
@@ -45,6 +46,7 @@ async function server(): Promise<Server> {
   return parts;
 }
 
+const internal = { identity: internalIdentity, requestId: '' };
 let one: Server;
 const work = mkdtempSync(join(tmpdir(), 'muster-images-'));
 const sha256 = (...bytes: Buffer[]): string => createHash('sha256').update(Buffer.concat(bytes)).digest('hex');
@@ -327,6 +329,38 @@ describe('images between servers', () => {
       update_source: { alias: 'shared', protocol: 'lxd', server: url(one) },
     });
     expect(readFileSync(`${imagesDir(other)}/${fingerprint}`).equals(unified)).toBe(true);
+  });
+
+  it('are taken from the cache for a new instance where they are kept up to date there, and kept so', async () => {
+    const newer = archive('newest', { 'metadata.yaml': metadata, 'rootfs/etc/hostname': 'three' });
+    const remote = {
+      server: url(one),
+      protocol: 'lxd',
+      certificate: one.gateway.server.certificate,
+      secret: '',
+      name: 'shared',
+      imageType: 'container',
+      project: '',
+    };
+    const fetch = (preferCached: boolean) =>
+      other.images.images.fetch(remote, { project: 'default', autoUpdate: true, public: false, cached: true, preferCached, context: internal });
+    expect(await fetch(true)).toBe(fingerprint);
+    expect((await upload(newer, { 'x-lxd-public': '1' })).err).toBe('');
+    await call('PUT', '/1.0/images/aliases/shared', { body: { target: sha256(newer), description: '' } });
+    expect(await fetch(true)).toBe(fingerprint);
+    // What the server or a project says of updates is looked at when it changes.
+    await call('PATCH', '/1.0/projects/default', { body: { description: 'changed' } }, other);
+    await expect
+      .poll(async () => (await call('GET', '/1.0/images', {}, other)).body.metadata, { timeout: 10_000 })
+      .toEqual([`/1.0/images/${sha256(newer)}`]);
+    await call('PUT', '/1.0/images/aliases/shared', { body: { target: fingerprint, description: '' } });
+    expect(await fetch(false)).toBe(fingerprint);
+    for (const [fp, on] of [
+      [sha256(newer), one],
+      [sha256(newer), other],
+    ] as const)
+      await done(await call('DELETE', `/1.0/images/${fp}`, {}, on), on);
+    await call('POST', '/1.0/images/aliases', { body: { name: 'mine', target: fingerprint, description: '' } }, other);
   });
 
   it('are replaced by a newer one of their alias, when refreshed', async () => {

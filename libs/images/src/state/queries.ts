@@ -132,6 +132,20 @@ export function unusedCachedImages(reader: Reader, before: Date): ImageRecord[] 
   return reader.all<Row>(`${select} WHERE cached = 1 AND CASE last_used_at WHEN '' THEN uploaded_at ELSE last_used_at END < ?`, time).map(fromRow);
 }
 
+/** The newest image of where another came from that is kept up to date. */
+export function keptImage(reader: Reader, project: string, source: ImageSourceRecord): ImageRecord | undefined {
+  const row = reader.get<Row>(
+    `${select} WHERE project = ? AND auto_update = 1 AND source <> '' AND source ->> 'server' = ? AND source ->> 'protocol' = ?
+       AND source ->> 'alias' = ? AND ? IN ('', type) ORDER BY uploaded_at DESC, id DESC LIMIT 1`,
+    project,
+    source.server,
+    source.protocol,
+    source.alias,
+    source.image_type,
+  );
+  return row && fromRow(row);
+}
+
 export function autoUpdatedImages(reader: Reader): ImageRecord[] {
   return reader.all<Row>(`${select} WHERE auto_update = 1 AND source <> '' ORDER BY id`).map(fromRow);
 }

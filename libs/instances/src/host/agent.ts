@@ -15,6 +15,7 @@ import { findImage } from '#images/state';
 import { project as projectOf, effectiveProject } from '#projects/state';
 import { profilesNamed } from '#profiles/state';
 import type { MetricsSource } from '#server/host';
+import { serverValue } from '#server/state';
 import type { VolumeSource } from '#storage/host';
 import { actionDescriptions, isAction, isRunning, type Action } from '../model/index.js';
 import { expand } from '#profiles/model';
@@ -327,6 +328,7 @@ export class InstancesAgent {
     onProgress: (text: string) => void,
   ): Promise<string> {
     const { config } = projectOf(this.tools.reader, project);
+    const setting = (key: string): string => config[key] || serverValue(this.tools.reader, key);
     const remote = {
       server: source.server!,
       protocol: source.protocol ?? '',
@@ -338,7 +340,8 @@ export class InstancesAgent {
     };
     return this.ports.images.fetch(remote, {
       project: images,
-      autoUpdate: isTrue(config['images.auto_update_cached'], true),
+      autoUpdate: isTrue(setting('images.auto_update_cached'), true),
+      preferCached: Number(setting('images.auto_update_interval')) > 0,
       public: false,
       cached: true,
       signal,

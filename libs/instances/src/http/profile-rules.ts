@@ -3,6 +3,7 @@ import { validateDevices } from '#devices/model';
 import { fault } from '#kit';
 import { InstancesAgentService, type Members } from '#members';
 import type { ProfileRules } from '#profiles/http';
+import { profilesNamed } from '#profiles/state';
 import type { ReadPort } from '#replica';
 import { checkProfileConfig, isRootDisk } from '../model/index.js';
 import { instanceById, instancesOfProfile, surroundings } from '../state/index.js';
@@ -15,13 +16,14 @@ export function instanceProfileRules(replica: ReadPort, members: Members): Profi
       validateDevices(devices, surroundings(reader, project, 'any'));
     },
     checkChange(reader, project, name, before, after) {
-      if (rootPoolOf(before.devices) === rootPoolOf(after.devices) || rootPoolOf(before.devices) === undefined) return;
+      const root = rootOf(before.devices);
+      if (!root || root.pool === rootOf(after.devices)?.pool) return;
       for (const id of instancesOfProfile(reader, project, name)) {
         const record = instanceById(reader, id);
-        if (!record || rootPoolOf(record.devices) !== undefined) continue;
-        // Of its profiles the last that has a root disk counts.
-        if (rootPoolOf(record.expandedDevices) === rootPoolOf(before.devices))
-          throw fault.invalid("At least one instance relies on this profile's root disk device", { status: 500 });
+        if (!record || rootOf(record.devices)) continue;
+        // Of its profiles the last that has the device counts.
+        const from = profilesNamed(reader, project, record.profiles).findLast(({ devices }) => root.device in devices);
+        if (from?.name === name) throw fault.invalid("At least one instance relies on this profile's root disk device", { status: 500 });
       }
     },
     async changed(project, name, before, context) {
@@ -33,4 +35,7 @@ export function instanceProfileRules(replica: ReadPort, members: Members): Profi
   };
 }
 
-const rootPoolOf = (devices: DevicesMap): string | undefined => Object.values(devices).find(isRootDisk)?.pool;
+function rootOf(devices: DevicesMap): { device: string; pool: string } | undefined {
+  const found = Object.entries(devices).find(([, device]) => isRootDisk(device));
+  return found && { device: found[0], pool: found[1].pool ?? '' };
+}

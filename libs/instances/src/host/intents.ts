@@ -10,6 +10,8 @@ export type InstanceIntent =
   | { kind: 'rename'; id: number; name: string; newName: string }
   /** Row and bytes of a snapshot that is not whole go. */
   | { kind: 'snapshot'; id: number; snapshot: string }
+  /** The row says which name is right. */
+  | { kind: 'rename-snapshot'; id: number; name: string; newName: string }
   | { kind: 'delete-snapshot'; id: number; snapshot: string }
   | { kind: 'restore'; id: number; snapshot: string };
 

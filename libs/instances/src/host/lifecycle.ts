@@ -10,7 +10,7 @@ import type { CallContext } from '#members';
 import { expand } from '#profiles/model';
 import type { VolumeSource } from '#storage/host';
 import { findVolume } from '#storage/state';
-import { isRootDisk, isRunning, checkInstanceName } from '../model/index.js';
+import { checkInstanceName, isRootDisk, isRunning } from '../model/index.js';
 import * as state from '../state/index.js';
 import type { InstanceRecord } from '../state/index.js';
 import type { GuestSockets } from './guest/guest-sockets.js';
@@ -185,12 +185,16 @@ export class InstanceLifecycle {
       undo.add('record', () => writer.submit(state.renameInstance, { project, name: newName, newName: name }, by));
       await ports.storage.rename(state.rootVolume(record), newName);
       undo.drop();
-      const renamed = this.tools.again(record);
-      await this.relocated(record, renamed);
-      await this.devices.added(renamed);
-      const volatile = { 'volatile.apply_template': 'rename', 'volatile.cloud-init.instance-id': randomUUID() };
-      await writer.recordSurely(renamed, { volatile }, by);
+      await this.renamed(record, this.tools.again(record), by);
     });
+  }
+
+  /** The second half of a rename: row and volume bear the new name. Can be done again. */
+  async renamed(before: InstanceRecord, after: InstanceRecord, by: CallContext): Promise<void> {
+    await this.relocated(before, after);
+    await this.devices.added(after);
+    const volatile = { 'volatile.apply_template': 'rename', 'volatile.cloud-init.instance-id': randomUUID() };
+    await this.tools.writer.recordSurely(after, { volatile }, by);
   }
 
   /** Its rows say another name or project: what lies beside its volume follows. */

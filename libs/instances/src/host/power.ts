@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { chmod, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Undo, fault, Fault } from '#kit';
+import { Undo, fault, Fault, faultPoint } from '#kit';
 import { idmapToJson } from '#host-kit';
 import type { CallContext } from '#members';
 import type { MountedVolume } from '#storage/host';
@@ -97,14 +97,15 @@ export class InstancePower {
   async restart(record: InstanceRecord, by: CallContext, options: StopOptions): Promise<void> {
     if (!isRunning((await this.power(record)).state)) throw alreadyStopped();
     using held = await this.tools.locks.take(record.id, 'restart');
-    await this.#stop(record, { lifecycle: [], by, lastPower: 'STOPPED', keepEphemeral: true }, options, held.signal);
+    // It is to run: should the daemon die in between, the next one starts it.
+    await this.#stop(record, { lifecycle: [], by, lastPower: 'RUNNING', keepEphemeral: true }, options, held.signal);
     await this.#start(this.tools.again(record), by, held, { quiet: true });
     await this.tools.writer.recordSurely(record, { lifecycle: [{ action: 'instance-restarted' }] }, by);
   }
 
-  /** Under a lock that the caller holds: a restore stops and starts. */
+  /** Under a lock that the caller holds: a restore stops and starts. Should the daemon die in between, the next one starts it. */
   async stopHeld(record: InstanceRecord, by: CallContext, held: HeldAction): Promise<void> {
-    await this.#stop(record, { lifecycle: [], by, lastPower: 'STOPPED', keepEphemeral: true }, { force: true, timeoutMs: 0 }, held.signal);
+    await this.#stop(record, { lifecycle: [], by, lastPower: 'RUNNING', keepEphemeral: true }, { force: true, timeoutMs: 0 }, held.signal);
   }
 
   /** Before it is removed: nothing of it runs, and its end has been seen to. */
@@ -144,6 +145,16 @@ export class InstancePower {
     await this.tools.writer.recordSurely(record, { status: statusOf('running').status_code, lifecycle: [{ action: 'instance-resumed' }] }, by);
   }
 
+  /** Holds what runs still for a moment, so that no file is half written in a copy of it. Not recorded: a daemon that dies meanwhile thaws it when it starts again. */
+  async still(record: InstanceRecord): Promise<AsyncDisposable> {
+    const driver = this.tools.driver(record);
+    const key = this.tools.paths.key(record);
+    const freezes = (await driver.power(key)).state === 'running';
+    if (freezes) await driver.freeze(key);
+    faultPoint('held still');
+    return { [Symbol.asyncDispose]: async () => (freezes ? driver.unfreeze(key) : undefined) };
+  }
+
   /** Tools.driver's onEnded: an instance is gone, asked for or not. */
   ended({ hostName, target }: Ending): void {
     const id = this.#running.get(hostName);
@@ -162,8 +173,11 @@ export class InstancePower {
     this.#mounts.set(record.id, await this.tools.ports.storage.mount(rootVolume(record)));
     await this.guests.open(record);
     await this.devices.resume(record, power.pid);
-    const { status_code } = statusOf(power.state);
-    if (record.status !== status_code) await this.tools.writer.recordSurely(record, { status: status_code });
+    const held = power.state === 'frozen' && record.status === statusOf('running').status_code;
+    if (held) await this.tools.driver(record).unfreeze(this.tools.paths.key(record));
+    const { status_code } = statusOf(held ? 'running' : power.state);
+    if (record.status !== status_code)
+      await this.tools.writer.recordSurely(record, { status: status_code, volatile: { 'volatile.last_state.power': 'RUNNING' } });
   }
 
   /** Found stopped when the daemon started, though it ran when the last one ended. */
@@ -294,7 +308,7 @@ export class InstancePower {
       await this.#release(record);
       const reboots = expected === undefined && target === 'reboot';
       const lifecycle = (expected?.lifecycle ?? (reboots ? [] : ['instance-shutdown'])).map((action) => ({ action }));
-      const volatile = { 'volatile.last_state.power': expected?.lastPower ?? 'STOPPED' };
+      const volatile = { 'volatile.last_state.power': expected?.lastPower ?? (reboots ? 'RUNNING' : 'STOPPED') };
       await this.tools.writer.recordSurely(record, { status: statusOf('stopped').status_code, volatile, lifecycle }, expected?.by ?? internalContext);
       if (target === 'crash') this.tools.log.warn({ instance: record.name, project: record.project }, 'the monitor of an instance died');
       if (reboots && held) await this.#reboot(record, held);

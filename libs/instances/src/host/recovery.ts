@@ -5,6 +5,7 @@ import * as state from '../state/index.js';
 import type { InstanceRecord } from '../state/index.js';
 import type { InstanceIntent, InstanceIntents } from './intents.js';
 import type { InstanceLifecycle } from './lifecycle.js';
+import type { OwnedDevices } from './owned-devices.js';
 import type { InstancePower } from './power.js';
 import type { InstanceSnapshots } from './snapshots.js';
 import type { InstanceTools } from './tools.js';
@@ -16,6 +17,7 @@ interface Parts {
   lifecycle: InstanceLifecycle;
   power: InstancePower;
   snapshots: InstanceSnapshots;
+  devices: OwnedDevices;
 }
 
 /** At the start of the daemon: looks at what runs, takes it up again, and finishes or undoes what was cut off. */
@@ -53,7 +55,7 @@ async function takeUp({ tools, power }: Parts, record: InstanceRecord): Promise<
 }
 
 async function settle(parts: Parts, intent: InstanceIntent): Promise<void> {
-  const { tools, lifecycle, snapshots } = parts;
+  const { tools, lifecycle, snapshots, devices } = parts;
   if (intent.kind === 'create') {
     const record = state.findInstance(tools.reader, intent.project, intent.name);
     if (record?.config['volatile.uuid'] === intent.uuid) await lifecycle.removeAll(record, internalContext, true);
@@ -65,10 +67,16 @@ async function settle(parts: Parts, intent: InstanceIntent): Promise<void> {
     case 'delete':
       return lifecycle.removeAll(record, internalContext);
     case 'rename': {
-      const other = { ...state.rootVolume(record), name: record.name === intent.newName ? intent.name : intent.newName };
+      const renamed = record.name === intent.newName;
+      const other = { ...record, name: renamed ? intent.name : intent.newName };
       // Storage finishes its own half; what it had not begun is done now.
-      if (!findVolume(tools.reader, other, record.memberId)) await tools.ports.storage.rename(other, record.name);
-      return;
+      if (!findVolume(tools.reader, state.rootVolume(other), record.memberId)) await tools.ports.storage.rename(state.rootVolume(other), record.name);
+      return renamed ? lifecycle.renamed(other, record, internalContext) : devices.added(record);
+    }
+    case 'rename-snapshot': {
+      const names: [string, string] = [intent.name, intent.newName];
+      const [from, to] = state.findSnapshot(tools.reader, record.id, intent.newName) ? names : names.toReversed();
+      return tools.ports.storage.renameSnapshot(state.rootVolume(record), from!, to!);
     }
     case 'snapshot':
       return snapshots.removeWhole(record, intent.snapshot, internalContext, true);

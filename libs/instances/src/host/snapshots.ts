@@ -50,16 +50,8 @@ export class InstanceSnapshots {
       await using undo = new Undo(log);
       await writer.submit(state.createSnapshot, { project, instance, name, stateful, expiresAt: expiresAt ?? this.#expiry(record) }, by);
       undo.add('record', () => writer.submit(state.deleteSnapshot, { project, instance, name, quiet: true }, by));
-      const driver = this.tools.driver(record);
-      const key = paths.key(record);
-      // What runs is stopped for the moment of the snapshot, so that no file is half written in it.
-      const freezes = (await driver.power(key)).state === 'running';
-      if (freezes) await driver.freeze(key);
-      try {
-        await ports.storage.snapshot(state.rootVolume(record), name);
-      } finally {
-        if (freezes) await driver.unfreeze(key);
-      }
+      await using _still = await this.power.still(record);
+      await ports.storage.snapshot(state.rootVolume(record), name);
       undo.drop();
     });
   }
@@ -83,12 +75,14 @@ export class InstanceSnapshots {
   async rename(record: InstanceRecord, name: string, newName: string, by: CallContext): Promise<void> {
     const { locks, writer, ports, log } = this.tools;
     using _held = await locks.take(record.id, 'snapshot');
-    await using undo = new Undo(log);
-    const { project, name: instance } = record;
-    await writer.submit(state.renameSnapshot, { project, instance, name, newName }, by);
-    undo.add('record', () => writer.submit(state.renameSnapshot, { project, instance, name: newName, newName: name }, by));
-    await ports.storage.renameSnapshot(state.rootVolume(record), name, newName);
-    undo.drop();
+    await this.intents.during({ kind: 'rename-snapshot', id: record.id, name, newName }, async () => {
+      await using undo = new Undo(log);
+      const { project, name: instance } = record;
+      await writer.submit(state.renameSnapshot, { project, instance, name, newName }, by);
+      undo.add('record', () => writer.submit(state.renameSnapshot, { project, instance, name: newName, newName: name }, by));
+      await ports.storage.renameSnapshot(state.rootVolume(record), name, newName);
+      undo.drop();
+    });
   }
 
   /** The instance becomes what it was; one that runs is stopped for it and started again. @throws Fault */

@@ -75,7 +75,7 @@ export class InstanceCopies {
       snapshots: taken.map((one) => this.#row(one, request.project, profiles, pool)),
       template: 'copy',
     };
-    await using _ = await this.#still(from, past, request.allowInconsistent, call);
+    await using _ = await this.#still(from, past, request.allowInconsistent);
     await this.instances.lifecycle.create(creation, call, signal);
   }
 
@@ -94,7 +94,7 @@ export class InstanceCopies {
           this.storage.copySnapshot(source, name, target),
         );
     }
-    await using _ = await this.#still(from, undefined, allowInconsistent, call);
+    await using _ = await this.#still(from, undefined, allowInconsistent);
     await this.storage.refresh(target, source);
     await tools.writer.record(to, { volatile: { 'volatile.last_state.idmap': from.config['volatile.last_state.idmap'] ?? '[]' } }, call);
   }
@@ -128,12 +128,10 @@ export class InstanceCopies {
   }
 
   /** Holds what runs still while it is copied, where the driver copies file by file. */
-  async #still(from: InstanceRecord, past: SnapshotRecord | undefined, allowInconsistent: boolean, call: CallContext): Promise<AsyncDisposable> {
-    const { power } = this.instances;
+  async #still(from: InstanceRecord, past: SnapshotRecord | undefined, allowInconsistent: boolean): Promise<AsyncDisposable> {
     const slow = this.storage.capabilities(rootVolume(from).pool).runningCopyFreeze;
-    if (past || allowInconsistent || !slow || (await power.power(from)).state !== 'running') return { [Symbol.asyncDispose]: async () => {} };
-    await power.freeze(from, call);
-    return { [Symbol.asyncDispose]: () => power.unfreeze(from, call) };
+    if (past || allowInconsistent || !slow) return { [Symbol.asyncDispose]: async () => {} };
+    return this.instances.power.still(from);
   }
 
   get #reader(): Reader {

@@ -102,14 +102,7 @@ export class InstanceMigrations {
         snapshot === undefined ? this.storage.mount(volume) : this.storage.mountSnapshot(volume, snapshot),
       ...this.#transport(volume.pool),
       running,
-      still:
-        running && slow && !request.allowInconsistent
-          ? async () => {
-              if ((await power.power(record)).state !== 'running') return { [Symbol.asyncDispose]: async () => {} };
-              await power.freeze(record, call);
-              return { [Symbol.asyncDispose]: () => power.unfreeze(tools.again(record), call) };
-            }
-          : undefined,
+      still: running && slow && !request.allowInconsistent ? () => power.still(record) : undefined,
     };
   }
 

@@ -134,12 +134,12 @@ export class BtrfsDriver implements StorageDriver {
     restore: async (volume, snapshot) => {
       const source = this.snapshots.path(volume, snapshot);
       if (!(await command.isSubvolume(source))) throw fault.notFound(`Snapshot "${snapshot}" of volume "${volume.name}" does not exist on storage`);
-      const limit = await this.#limitOf(volume);
       const path = this.path(volume);
       // A blank keeps this name apart from every volume's. A second try after a crash finds the old contents aside already.
       const aside = `${this.place.path}/${liveDirectory(volume.type)}/.restoring ${volume.name}`;
       if (!(await pathExists(aside))) await rename(path, aside);
       faultPoint('volume aside');
+      const limit = await limitOf(aside);
       await this.#deleteSubvolume(path);
       try {
         await snapshotDeep(source, path, { readOnly: false });
@@ -149,8 +149,9 @@ export class BtrfsDriver implements StorageDriver {
         await rename(aside, path);
         throw error;
       }
-      await this.#deleteSubvolume(aside);
+      // Before the old contents go: a second try learns the limit of them.
       if (limit > 0) await command.limitQuotaGroup(path, limit);
+      await this.#deleteSubvolume(aside);
     },
     copy: (from, snapshot, to) => this.#takeSnapshot(this.snapshots.path(from, snapshot), to, snapshot),
     list: (volume) => namesIn(this.#snapshotsOf(volume)),
@@ -200,11 +201,6 @@ export class BtrfsDriver implements StorageDriver {
     };
   }
 
-  async #limitOf(volume: DiskVolume): Promise<number> {
-    const group = await command.quotaGroup(this.path(volume));
-    return typeof group === 'object' ? group.limitBytes : 0;
-  }
-
   #snapshotsOf(volume: DiskVolume): string {
     return `${this.place.path}/${snapshotsDirectory(volume.type)}/${volume.name}`;
   }
@@ -235,6 +231,11 @@ export class BtrfsDriver implements StorageDriver {
     // A plain directory can lie here after a restore by hand.
     await removeTree(path);
   }
+}
+
+async function limitOf(path: string): Promise<number> {
+  const group = await command.quotaGroup(path);
+  return typeof group === 'object' ? group.limitBytes : 0;
 }
 
 export const btrfsFactory: DriverFactory = {

@@ -35,7 +35,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     fields: ['Instance.config'],
   },
   container_syscall_filtering: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'container_syscall_filtering',
     keys: [
       'instance:security.syscalls.blacklist_default',
@@ -53,13 +53,13 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     fields: ['ServerUntrusted.auth'],
   },
   container_last_used_at: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'container_last_used_at',
     routes: ['GET /1.0/instances/{name}'],
     fields: ['Instance.last_used_at'],
   },
   etag: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'etag',
     routes: [
       'GET /1.0',
@@ -83,7 +83,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     fields: ['http.ETag', 'http.If-Match'],
   },
   patch: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'patch',
     routes: [
       'PATCH /1.0',
@@ -106,7 +106,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     fields: ['Instance.devices'],
   },
   https_allowed_credentials: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'https_allowed_credentials',
     keys: [
       'server:core.https_allowed_credentials',
@@ -131,7 +131,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     fields: ['http.X-LXD-type'],
   },
   container_cpu_time: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'container_cpu_time',
     routes: ['GET /1.0/instances/{name}/state'],
     fields: ['InstanceState.cpu.usage'],
@@ -180,7 +180,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     fields: ['Network.managed', 'Network.type', 'Network.used_by', 'Network.status'],
   },
   profile_usedby: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'profile_usedby',
     routes: ['GET /1.0/profiles/{name}', 'GET /1.0/profiles'],
     fields: ['Profile.used_by'],
@@ -204,7 +204,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     fields: ['CertificatePut.name', 'CertificatePut.type', 'CertificatePut.restricted', 'CertificatePut.projects', 'CertificatePut.certificate'],
   },
   container_exec_signal_handling: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'container_exec_signal_handling',
     routes: ['POST /1.0/instances/{name}/exec', 'GET /1.0/operations/{id}/websocket'],
     fields: ['InstanceExecControl.command', 'InstanceExecControl.signal'],
@@ -226,7 +226,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     fields: ['Instance.devices'],
   },
   container_image_properties: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'container_image_properties',
     keys: ['instance:image.*'],
     routes: ['GET /1.0/instances/{name}'],
@@ -239,7 +239,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     fields: ['operation.metadata.fs_progress', 'operation.metadata.download_progress', 'operation.metadata.progress'],
   },
   id_map: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'id_map',
     keys: ['instance:security.idmap.isolated', 'instance:security.idmap.size', 'instance:raw.idmap'],
     routes: ['PATCH /1.0/instances/{name}'],
@@ -396,7 +396,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     routes: ['PATCH /1.0/storage-pools/{name}'],
   },
   entity_description: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'entity_description',
     routes: [
       'PATCH /1.0/instances/{name}',
@@ -425,7 +425,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     routes: ['PATCH /1.0/instances/{name}'],
   },
   id_map_base: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'id_map_base',
     keys: ['instance:security.idmap.base'],
     routes: ['PATCH /1.0/instances/{name}'],
@@ -536,7 +536,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     ],
   },
   kernel_limits: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'kernel_limits',
     keys: ['instance:limits.kernel.*'],
     routes: ['PATCH /1.0/instances/{name}'],
@@ -647,7 +647,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     ],
   },
   operation_description: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'operation_description',
     routes: ['GET /1.0/operations', 'GET /1.0/operations/{id}'],
     fields: ['Operation.description'],
@@ -690,7 +690,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     ],
   },
   event_lifecycle: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'event_lifecycle',
     routes: ['GET /1.0/events'],
     fields: ['Event.type', 'EventLifecycle.action', 'EventLifecycle.source', 'EventLifecycle.context', 'EventLifecycle.requestor'],
@@ -798,7 +798,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     routes: ['PATCH /1.0/instances/{name}'],
   },
   container_protection_delete: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'container_protection_delete',
     keys: ['instance:security.protection.delete'],
     routes: ['PATCH /1.0/instances/{name}', 'DELETE /1.0/instances/{name}'],
@@ -935,13 +935,13 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     routes: ['PATCH /1.0/instances/{name}'],
   },
   snapshot_scheduling: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'snapshot_scheduling',
     keys: ['instance:snapshots.schedule', 'instance:snapshots.schedule.stopped', 'instance:snapshots.pattern'],
     routes: ['PATCH /1.0/instances/{name}'],
   },
   snapshot_schedule_aliases: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'snapshots_schedule_aliases',
     keys: ['instance:snapshots.schedule', 'storage-volume:snapshots.schedule'],
     routes: ['PATCH /1.0/instances/{name}', 'PATCH /1.0/storage-pools/{name}/volumes/{type}/{volume}'],
@@ -992,13 +992,13 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     fields: ['NetworkLease.location'],
   },
   resources_cpu_socket: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'resources_cpu_socket',
     routes: ['GET /1.0/resources'],
     fields: ['ResourcesCPUSocket.socket'],
   },
   resources_gpu: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'resources_gpu',
     routes: ['GET /1.0/resources'],
     fields: [
@@ -1012,25 +1012,25 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     ],
   },
   resources_numa: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'resources_numa',
     routes: ['GET /1.0/resources'],
     fields: ['ResourcesCPUThread.numa_node', 'ResourcesGPUCard.numa_node'],
   },
   kernel_features: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'kernel_features',
     routes: ['GET /1.0'],
     fields: ['ServerEnvironment.kernel_features'],
   },
   id_map_current: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'id_map_current',
     keys: ['instance:volatile.idmap.current', 'instance:volatile.idmap.next', 'instance:volatile.last_state.idmap'],
     routes: ['GET /1.0/instances/{name}'],
   },
   event_location: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'event_location',
     routes: ['GET /1.0/events'],
     fields: ['Event.location'],
@@ -1075,13 +1075,13 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     fields: ['InstanceSource.type', 'query.target'],
   },
   seccomp_notify: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'seccomp_notify',
     routes: ['GET /1.0'],
     fields: ['ServerEnvironment.kernel_features.seccomp_listener'],
   },
   lxc_features: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'lxc_features',
     routes: ['GET /1.0'],
     fields: ['ServerEnvironment.lxc_features'],
@@ -1124,7 +1124,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     routes: ['PATCH /1.0/instances/{name}'],
   },
   resources_v2: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'resources_v2',
     routes: ['GET /1.0/resources'],
     fields: [
@@ -1186,7 +1186,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     ],
   },
   daemon_storage: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'daemon_storage',
     keys: ['server:storage.images_volume', 'server:storage.backups_volume'],
     routes: ['PATCH /1.0'],
@@ -1325,7 +1325,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     fields: ['Instance.type', 'InstancesPost.type'],
   },
   image_profiles: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'image_profiles',
     routes: ['PUT /1.0/images/{fingerprint}', 'POST /1.0/images'],
     fields: ['ImagePut.profiles', 'ImagesPost.profiles(X-LXD-profiles header on upload)'],
@@ -1391,7 +1391,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     routes: ['PATCH /1.0'],
   },
   firewall_driver: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'firewall_driver',
     routes: ['GET /1.0'],
     fields: ['ServerEnvironment.firewall'],
@@ -1461,7 +1461,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     routes: ['PATCH /1.0'],
   },
   snapshot_disk_usage: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'snapshot_disk_usage',
     routes: ['GET /1.0/instances/{name}/snapshots/{snapshot}', 'GET /1.0/instances/{name}/snapshots'],
     fields: ['InstanceSnapshot.size'],
@@ -1485,7 +1485,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     routes: ['PATCH /1.0/instances/{name}'],
   },
   resources_usb_pci: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'resources_usb_pci',
     routes: ['GET /1.0/resources'],
     fields: [
@@ -1502,19 +1502,19 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     ],
   },
   resources_cpu_threads_numa: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'resources_cpu_threads_numa',
     routes: ['GET /1.0/resources'],
     fields: ['ResourcesCPUThread.numa_node'],
   },
   resources_cpu_core_die: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'resources_cpu_core_die',
     routes: ['GET /1.0/resources'],
     fields: ['ResourcesCPUCore.die'],
   },
   api_os: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'api_os',
     routes: ['GET /1.0'],
     fields: ['ServerEnvironment.os_name', 'ServerEnvironment.os_version'],
@@ -1523,7 +1523,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
   container_nic_ipvlan_host_table: { status: 'declared' },
   container_nic_ipvlan_mode: { status: 'declared' },
   resources_system: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'resources_system',
     routes: ['GET /1.0/resources'],
     fields: [
@@ -1543,7 +1543,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
   instance_nic_bridged_vlan: { status: 'declared' },
   network_state_bond_bridge: { status: 'declared' },
   usedby_consistency: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'usedby_consistency',
     routes: [
       'GET /1.0/profiles/{name}',
@@ -1610,7 +1610,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     routes: ['PATCH /1.0/instances/{name}'],
   },
   resources_pci_iommu: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'resources_pci_iommu',
     routes: ['GET /1.0/resources'],
     fields: ['ResourcesPCIDevice.iommu_group'],
@@ -1734,7 +1734,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     fields: ['StorageVolumeSource.project', 'StorageVolumePost.project'],
   },
   server_instance_driver_operational: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'server_instance_driver_operational',
     routes: ['GET /1.0'],
     fields: ['ServerEnvironment.driver', 'ServerEnvironment.driver_version'],
@@ -1751,7 +1751,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     ],
   },
   event_lifecycle_requestor_address: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'event_lifecycle_requestor_address',
     routes: ['GET /1.0/events'],
     fields: ['EventLifecycleRequestor.username', 'EventLifecycleRequestor.protocol', 'EventLifecycleRequestor.address'],
@@ -1768,7 +1768,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
   network_forward: { status: 'declared' },
   custom_volume_refresh: { status: 'implemented' },
   network_counters_errors_dropped: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'network_counters_errors_dropped',
     routes: ['GET /1.0/instances/{name}/state', 'GET /1.0/networks/{name}/state'],
     fields: [
@@ -1829,7 +1829,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     routes: ['PATCH /1.0/instances/{name}'],
   },
   event_project: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'event_project',
     routes: ['GET /1.0/events'],
     fields: ['Event.project'],
@@ -1888,13 +1888,13 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     routes: ['POST /1.0/storage-pools'],
   },
   resources_cpu_isolated: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'resources_cpu_isolated',
     routes: ['GET /1.0/resources'],
     fields: ['ResourcesCPUThread.isolated'],
   },
   container_syscall_filtering_allow_deny_syntax: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'container_syscall_filtering_allow_deny_syntax',
     keys: [
       'instance:security.syscalls.deny_default',

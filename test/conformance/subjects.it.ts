@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { WebSocket } from 'ws';
 import type { Instance, InstanceSnapshot, InstanceState } from '#api-contract';
 import { covers } from '../support/covers.js';
 import { Server, until } from '../support/server.js';
@@ -87,9 +88,17 @@ describe('instances', () => {
 
   it('have a console and its log', async () => {
     covers('console');
-    const typed = '(sleep 1; printf "\\n"; sleep 1; printf "\\001q")';
-    const { stdout } = await server.run('/bin/sh', ['-c', `${typed} | script -qefc "lxc console c1" /dev/null`], {});
-    expect(stdout).toContain('To detach from the console');
+    const answer = await server.api.raw('POST', '/1.0/instances/c1/console', JSON.stringify({ width: 80, height: 24 }));
+    const { operation, metadata } = JSON.parse(answer.text) as { operation: string; metadata: { metadata: { fds: Record<string, string> } } };
+    const connect = (fd: string): WebSocket =>
+      new WebSocket(`ws+unix:${server.api.socketPath}:${operation}/websocket?secret=${metadata.metadata.fds[fd]}`);
+    const [control, terminal] = [connect('control'), connect('0')];
+    let seen = '';
+    terminal.on('message', (data: Buffer) => (seen += data.toString()));
+    terminal.on('open', () => terminal.send(Buffer.from('\r')));
+    await until('a prompt on the console', () => seen.includes('login:'));
+    terminal.close();
+    control.close();
     await server.ok(['exec', 'c1', '--', 'sh', '-c', 'echo a line for the log > /dev/console']);
     await until('the line is in the log', async () => (await server.ok(['console', 'c1', '--show-log'])).includes('a line for the log'));
   });

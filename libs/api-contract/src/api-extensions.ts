@@ -653,7 +653,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     fields: ['Operation.description'],
   },
   clustering: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'clustering',
     keys: ['server:cluster.offline_threshold', 'server:core.https_address'],
     routes: [
@@ -767,7 +767,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     routes: ['PATCH /1.0/instances/{name}'],
   },
   clustering_join: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'clustering_join',
     routes: ['GET /1.0/cluster', 'PUT /1.0/cluster'],
     fields: [
@@ -953,7 +953,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     fields: ['InstanceSource.project'],
   },
   clustering_server_address: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'clustering_server_address',
     keys: ['server:cluster.https_address', 'server:core.https_address'],
     routes: ['PATCH /1.0', 'PUT /1.0/cluster'],
@@ -1228,7 +1228,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     ],
   },
   clustering_roles: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'clustering_roles',
     routes: ['GET /1.0/cluster/members', 'GET /1.0/cluster/members/{name}'],
     fields: ['ClusterMember.roles'],
@@ -1331,7 +1331,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     fields: ['ImagePut.profiles', 'ImagesPost.profiles(X-LXD-profiles header on upload)'],
   },
   clustering_architecture: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'clustering_architecture',
     routes: ['GET /1.0/cluster/members/{name}'],
     fields: ['ClusterMember.architecture'],
@@ -1385,7 +1385,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     routes: ['PATCH /1.0/instances/{name}'],
   },
   clustering_sizing: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'clustering_sizing',
     keys: ['server:cluster.max_voters', 'server:cluster.max_standby'],
     routes: ['PATCH /1.0'],
@@ -1467,7 +1467,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     fields: ['InstanceSnapshot.size'],
   },
   clustering_edit_roles: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'clustering_edit_roles',
     routes: ['PUT /1.0/cluster/members/{name}', 'PATCH /1.0/cluster/members/{name}'],
     fields: ['ClusterMemberPut.roles'],
@@ -1555,7 +1555,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     fields: ['*.used_by'],
   },
   custom_block_volumes: { status: 'declared' },
-  clustering_failure_domains: { status: 'declared' },
+  clustering_failure_domains: { status: 'implemented' },
   resources_gpu_mdev: {
     status: 'declared',
     spec: 'resources_gpu_mdev',
@@ -1696,7 +1696,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
   warnings: { status: 'implemented' },
   projects_restricted_backups_and_snapshots: { status: 'declared' },
   clustering_join_token: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'clustering_join_token',
     keys: ['server:cluster.join_token_expiry'],
     routes: ['POST /1.0/cluster/members', 'PUT /1.0/cluster'],
@@ -1710,7 +1710,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     ],
   },
   clustering_description: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'clustering_description',
     routes: ['PUT /1.0/cluster/members/{name}', 'PATCH /1.0/cluster/members/{name}'],
     fields: ['ClusterMemberPut.description'],
@@ -1722,7 +1722,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     routes: ['PATCH /1.0'],
   },
   clustering_update_cert: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'clustering_update_cert',
     routes: ['PUT /1.0/cluster/certificate'],
     fields: ['ClusterCertificatePut.cluster_certificate', 'ClusterCertificatePut.cluster_certificate_key'],
@@ -1785,7 +1785,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     routes: ['POST /1.0/images'],
     fields: ['ImagesPostSource.project'],
   },
-  clustering_config: { status: 'declared' },
+  clustering_config: { status: 'implemented' },
   network_peer: { status: 'declared' },
   linux_sysctl: { status: 'declared' },
   network_dns: { status: 'declared' },
@@ -1796,7 +1796,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
   cloud_init: { status: 'declared' },
   network_dns_nat: { status: 'declared' },
   database_leader: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'database_leader',
     routes: ['GET /1.0/cluster/members'],
     fields: ['ClusterMember.roles'],
@@ -1807,7 +1807,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     routes: ['GET /1.0/instances'],
     fields: ['query.all-projects', 'Instance.project'],
   },
-  clustering_groups: { status: 'declared' },
+  clustering_groups: { status: 'implemented' },
   ceph_rbd_du: {
     status: 'declared',
     spec: 'ceph_rbd_du',

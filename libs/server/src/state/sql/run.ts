@@ -14,13 +14,23 @@ export const isSelect = (statement: string): boolean => /^\s*(select|with|explai
 
 /** @throws Fault invalid, with SQLite's sentence */
 export function runSelect(reader: Reader, select: string, views: SqlViews): SqlResult {
-  const text = withViews(select, views);
-  const rows = tried(() => reader.all<Record<string, unknown>>(text));
+  const { text, rows } = tried(() => rowsOf(reader, withViews(select, views)));
   // An empty result has no first row to tell its columns: an outer join brings one of NULLs.
   const columns = Object.keys(
     rows[0] ?? tried(() => reader.all<Record<string, unknown>>(`SELECT q.* FROM (SELECT 1) LEFT JOIN (${text}) q`))[0] ?? {},
   );
   return { type: 'select', columns, rows: rows.map((row) => columns.map((column) => shownValue(row[column]))), rows_affected: 0 };
+}
+
+/** LXD's SQLite takes a word in double quotes that names no column for a string, and its users rely on that. */
+function rowsOf(reader: Reader, text: string): { text: string; rows: Record<string, unknown>[] } {
+  try {
+    return { text, rows: reader.all<Record<string, unknown>>(text) };
+  } catch (error) {
+    const word = /^no such column: "([^"]*)"/.exec((error as Error).message)?.[1];
+    if (word === undefined) throw error;
+    return rowsOf(reader, text.replaceAll(`"${word}"`, `'${word.replaceAll("'", "''")}'`));
+  }
 }
 
 export function tried<T>(run: () => T): T {

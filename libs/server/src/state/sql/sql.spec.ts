@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { statementsOf, withViews } from './index.js';
+import { openLocalStore } from '#replica';
+import { runSelect, statementsOf, withViews } from './index.js';
 
 describe('withViews', () => {
   const views = { nodes: 'SELECT 1 AS id', config: 'SELECT key FROM main.server_config' };
@@ -16,5 +17,14 @@ describe('withViews', () => {
 describe('statementsOf', () => {
   it('does not cut inside quotes', () => {
     expect(statementsOf(`SELECT ';' ; DELETE FROM "a;b" ;;`)).toEqual([`SELECT ';'`, 'DELETE FROM "a;b"']);
+  });
+});
+
+describe('runSelect', () => {
+  it('takes words in double quotes that are no columns for strings, as LXD does', () => {
+    const reader = openLocalStore(':memory:');
+    expect(runSelect(reader, `SELECT 1 AS "a b" WHERE 'it''s' = "it's" AND "x" <> "y"`, {})).toMatchObject({ columns: ['a b'], rows: [[1]] });
+    expect(() => runSelect(reader, 'SELECT nothing', {})).toThrow('no such column: nothing');
+    reader.close();
   });
 });

@@ -24,7 +24,7 @@ describe('runSelect', () => {
   it('takes words in double quotes that are no columns for strings, as LXD does', () => {
     const reader = openLocalStore(':memory:');
     expect(runSelect(reader, `SELECT 1 AS "a b" WHERE 'it''s' = "it's" AND "x" <> "y"`, {})).toMatchObject({ columns: ['a b'], rows: [[1]] });
-    expect(() => runSelect(reader, 'SELECT nothing', {})).toThrow('no such column: nothing');
+    expect(() => runSelect(reader, 'SELECT nope', {})).toThrow('no such column: nope');
     reader.close();
   });
 });

@@ -186,6 +186,26 @@ describe('lxc storage volume', () => {
   });
 });
 
+describe('subvolumes that a guest made', () => {
+  it('go with a copy to another pool of btrfs, read-only ones as such', async () => {
+    await server.ok(['storage', 'create', 'other', 'btrfs', 'size=1GiB']);
+    const inner = (pool: string, instance: string): string => join(server.dir, 'storage-pools', pool, 'containers', instance, 'rootfs/a');
+    await server.ok(['init', 'busybox', 'c3', '-s', 'fast']);
+    execFileSync('btrfs', ['-q', 'subvolume', 'create', inner('fast', 'c3')]);
+    writeFileSync(join(inner('fast', 'c3'), 'file'), 'x');
+    execFileSync('btrfs', ['property', 'set', '-ts', inner('fast', 'c3'), 'ro', 'true']);
+    await server.ok(['snapshot', 'c3', 'snap0']);
+    for (const from of ['c3', 'c3/snap0']) {
+      await server.ok(['copy', from, 'c4', '-s', 'other']);
+      expect(() => writeFileSync(join(inner('other', 'c4'), 'more'), 'x')).toThrow('EROFS');
+      expect(existsSync(join(inner('other', 'c4'), 'file'))).toBe(true);
+      await server.ok(['delete', 'c4']);
+    }
+    await server.ok(['delete', 'c3']);
+    await server.ok(['storage', 'delete', 'other']);
+  });
+});
+
 describe('block volumes', () => {
   const disk = (pool: string, name: string): number =>
     statSync(join(server.dir, 'storage-pools', pool, 'custom', `default_${name}`, 'root.img')).size;

@@ -203,6 +203,16 @@ export function storageDriverContract(name: string, open: () => Promise<StorageH
         expect(await Promise.all(['s-1', 's-2'].map((one) => pool.read(snapshots.path(target, one), 'file')))).toEqual(['one', 'two']);
         await pool.write(driver.path(target), 'file', 'four');
         await expect(pool.write(snapshots.path(target, 's-1'), 'file', 'x')).rejects.toThrow();
+        const [whole, snapshot] = [custom('default_whole'), custom('default_snapshot')];
+        {
+          await using direct = await optimized.source(volume, ['s-1', 's-2']);
+          await optimized.receive(whole, direct);
+          await using one = await optimized.source(volume, [], 's-1');
+          await optimized.receive(snapshot, one);
+        }
+        expect([await contents(whole), await contents(snapshot)]).toEqual(['three', 'one']);
+        expect(await snapshots.list(whole)).toEqual(['s-1', 's-2']);
+        await pool.write(driver.path(snapshot), 'file', 'x');
         const broken = custom('default_broken');
         const open = async (_: unknown, into: (stream: Readable) => Promise<void>) => into(Readable.from([Buffer.from('no stream')]));
         await expect(optimized.receive(broken, { ...source, open })).rejects.toBeDefined();

@@ -72,6 +72,8 @@ export interface OptimizedSource {
 export interface OptimizedBackups {
   /** The snapshots, oldest first, and the volume as it is now, into files of `directory`. */
   send(volume: DiskVolume, snapshots: readonly string[], directory: string, signal?: AbortSignal): Promise<OptimizedFiles>;
+  /** The same without files, for another pool of this driver; with `of` that snapshot as if it were the volume. To be disposed of. */
+  source(volume: DiskVolume, snapshots: readonly string[], of?: string): Promise<OptimizedSource & AsyncDisposable>;
   /** A new volume with its snapshots; a half-made one is gone when this throws. @throws Fault invalid, conflict if it exists */
   receive(volume: DiskVolume, source: OptimizedSource, signal?: AbortSignal): Promise<void>;
 }

@@ -105,6 +105,11 @@ export class LocalStorage implements StorageHost {
       for (const name of names) await driver.snapshots!.copy(from.disk, name, to);
       return;
     }
+    if (driver.optimized && from.driver.optimized && driver.capabilities === from.driver.capabilities) {
+      // The same driver: subvolumes that a guest made stay what they are.
+      await using optimized = await from.driver.optimized.source(from.disk, names, source.snapshot);
+      return await driver.optimized.receive(to, optimized, context.signal);
+    }
     const options = this.#copyOptions(source.from.pool, context.signal);
     await driver.create(to);
     await driver.mount(to);

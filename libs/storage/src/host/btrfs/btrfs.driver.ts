@@ -16,7 +16,7 @@ import {
 import * as command from './btrfs.command.js';
 import { probeBtrfs } from './btrfs.probe.js';
 import { growLoop, makeSource, mountOptionsOf, mountSource, remount, removeSource } from './btrfs.source.js';
-import { receiveStreams, sendStreams, type StreamPaths } from './streams.js';
+import { openStreams, receiveStreams, sendStreams, type StreamPaths } from './streams.js';
 import { deleteDeep, snapshotDeep } from './subvolumes.js';
 
 /** Volumes are subvolumes: clones and snapshots are made at once and share their data; limits are quota groups. */
@@ -183,6 +183,7 @@ export class BtrfsDriver implements StorageDriver {
 
   readonly optimized: OptimizedBackups = {
     send: (volume, snapshots, directory, signal) => sendStreams(this.#streamPaths(volume), snapshots, directory, this.place.log, signal),
+    source: (volume, snapshots, of) => openStreams(this.#streamPaths(volume), snapshots, this.place.log, of),
     receive: async (volume, source, signal) => {
       const path = this.path(volume);
       if (await pathExists(path)) throw fault.conflict(`Volume "${volume.name}" already exists on storage`);

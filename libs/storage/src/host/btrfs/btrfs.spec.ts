@@ -38,7 +38,7 @@ describe.skipIf(!asRoot)('btrfs', () => {
     expect(file.blocks * 512).toBeLessThan(64 * 1024 * 1024);
   });
 
-  it('snapshots, restores, clones and deletes volumes in which a guest made subvolumes, nested and read-only ones too', async () => {
+  it('snapshots, restores, clones, sends and deletes volumes in which a guest made subvolumes, nested and read-only ones too', async () => {
     const volume = container('nest');
     await driver.create(volume);
     const path = driver.path(volume);
@@ -54,9 +54,17 @@ describe.skipIf(!asRoot)('btrfs', () => {
     await driver.clone({ volume, snapshot: 's' }, container('copy'));
     writeFileSync(`${driver.path(container('copy'))}/a/b/file`, 'mine');
     expect(() => writeFileSync(`${driver.path(container('copy'))}/plain/c/x`, '')).toThrow('EROFS');
+    {
+      await using source = await driver.optimized!.source(volume, ['s']);
+      await driver.optimized!.receive(container('received'), source);
+    }
+    expect(readFileSync(`${driver.path(container('received'))}/a/b/file`, 'utf8')).toBe('changed');
+    expect(readFileSync(`${driver.snapshots!.path(container('received'), 's')}/a/b/file`, 'utf8')).toBe('deep');
+    expect(() => writeFileSync(`${driver.path(container('received'))}/plain/c/x`, '')).toThrow('EROFS');
+    writeFileSync(`${driver.path(container('received'))}/a/b/file`, 'mine');
     await driver.snapshots!.restore(volume, 's');
     expect(readFileSync(`${path}/a/b/file`, 'utf8')).toBe('deep');
-    for (const one of [volume, container('copy')]) await driver.remove(one);
+    for (const one of [volume, container('copy'), container('received')]) await driver.remove(one);
     expect(execFileSync('btrfs', ['subvolume', 'list', place.path]).toString()).toBe('');
   });
 

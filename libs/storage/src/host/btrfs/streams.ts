@@ -1,10 +1,10 @@
 import { mkdir, readdir, rename, rm, rmdir, writeFile } from 'node:fs/promises';
 import { randomBytes } from 'node:crypto';
-import type { Readable } from 'node:stream';
+import { PassThrough } from 'node:stream';
 import { parseDocument, stringify } from 'yaml';
 import { runOk, streamThrough } from '#host-kit';
 import { fault, Undo, type Logger } from '#kit';
-import type { OptimizedFiles, OptimizedPlace } from '../driver.js';
+import type { OptimizedFiles, OptimizedPlace, OptimizedSource } from '../driver.js';
 import { treeTimeoutMs } from '../files.js';
 import * as command from './btrfs.command.js';
 import { snapshotDeep } from './subvolumes.js';
@@ -34,6 +34,58 @@ export interface StreamPaths {
   remove(path: string): Promise<void>;
 }
 
+/** What is to be sent, held still until it is disposed of. */
+interface PreparedSend extends AsyncDisposable {
+  header: string;
+  /** In the order of the header. `source` is sent as what differs from `parent`, if there is one. */
+  streams: (OptimizedPlace & { source: string; parent?: string })[];
+}
+
+/** @param of a snapshot that is sent as the volume, in place of what that is now */
+async function prepareSend(paths: StreamPaths, snapshots: readonly string[], log: Logger, of?: string): Promise<PreparedSend> {
+  const undo = new Undo(log);
+  try {
+    const current = `${paths.temporary}/.send-${randomBytes(6).toString('hex')}`;
+    const volume = of === undefined ? paths.volume : paths.snapshot(of);
+    undo.add('temporary snapshot', () => paths.remove(current));
+    await snapshotDeep(volume, current, { readOnly: true });
+    const header: Subvolume[] = [];
+    const streams: PreparedSend['streams'] = [];
+    let parent: string | undefined;
+    for (const snapshot of [...snapshots, undefined]) {
+      const base = snapshot === undefined ? current : paths.snapshot(snapshot);
+      // What the flags are to be again, seen where nothing was changed for the sending. The volume itself is not read-only, whatever it is made of.
+      const flagsFrom = snapshot === undefined ? volume : base;
+      for (const inner of ['', ...(await command.nestedSubvolumes(base)).sort()]) {
+        const at = (top: string): string => (inner === '' ? top : `${top}/${inner}`);
+        const readonly = (inner !== '' || snapshot !== undefined) && (await command.isReadOnly(at(flagsFrom)));
+        const subvolume = { path: inner === '' ? '/' : `/${inner}`, snapshot: snapshot ?? '', readonly, uuid: '' };
+        header.push(subvolume);
+        const source = at(base);
+        if (!(await command.isReadOnly(source))) {
+          await command.setReadOnly(source, true);
+          undo.add('read-only flag', () => command.setReadOnly(source, false));
+        }
+        const before = parent === undefined ? undefined : at(parent);
+        streams.push({ source, ...(before && (await command.isSubvolume(before)) ? { parent: before } : {}), ...placeOf(subvolume) });
+      }
+      parent = base;
+    }
+    return { header: stringify({ subvolumes: header }, { version: '1.1' }), streams, [Symbol.asyncDispose]: () => undo.run() };
+  } catch (error) {
+    await undo.run();
+    throw error;
+  }
+}
+
+const sendArguments = ({ source, parent }: { source: string; parent?: string }, ...more: string[]): string[] => [
+  'send',
+  '-q',
+  ...(parent === undefined ? [] : ['-p', parent]),
+  ...more,
+  source,
+];
+
 /**
  * `btrfs send` of the snapshots, each with the one before as its parent, and of the volume as it is now: a file for each subvolume, and the header that says
  * where they belong. LXD's format.
@@ -46,52 +98,46 @@ export async function sendStreams(
   signal?: AbortSignal,
 ): Promise<OptimizedFiles> {
   await mkdir(directory, { recursive: true, mode: 0o700 });
-  await using undo = new Undo(log);
-  const current = `${paths.temporary}/.send-${randomBytes(6).toString('hex')}`;
-  await snapshotDeep(paths.volume, current, { readOnly: true });
-  undo.add('temporary snapshot', () => paths.remove(current));
-  const header: Subvolume[] = [];
+  await using prepared = await prepareSend(paths, snapshots, log);
   const streams: OptimizedFiles['streams'] = [];
-  let parent: string | undefined;
-  for (const snapshot of [...snapshots, undefined]) {
-    const source = snapshot === undefined ? current : paths.snapshot(snapshot);
-    // What the flags are to be again, seen where nothing was changed for the sending.
-    const flagsFrom = snapshot === undefined ? paths.volume : source;
-    for (const inner of ['', ...(await command.nestedSubvolumes(source)).sort()]) {
-      const at = (base: string): string => (inner === '' ? base : `${base}/${inner}`);
-      const subvolume = {
-        path: inner === '' ? '/' : `/${inner}`,
-        snapshot: snapshot ?? '',
-        readonly: await command.isReadOnly(at(flagsFrom)),
-        uuid: '',
-      };
-      header.push(subvolume);
-      const differential = parent !== undefined && (await command.isSubvolume(at(parent))) ? at(parent) : undefined;
-      for (const path of [at(source), ...(differential ? [differential] : [])]) {
-        if (await command.isReadOnly(path)) continue;
-        await command.setReadOnly(path, true);
-        undo.add('read-only flag', () => command.setReadOnly(path, false));
-      }
-      const path = `${directory}/${streams.length}`;
-      const args = ['send', '-q', ...(differential ? ['-p', differential] : []), '-f', path, at(source)];
-      await runOk('btrfs', args, { timeoutMs: treeTimeoutMs, signal, failure: 'Failed to send a subvolume' });
-      streams.push({ path, ...placeOf(subvolume) });
-    }
-    parent = source;
+  for (const { source, parent, ...place } of prepared.streams) {
+    const path = `${directory}/${streams.length}`;
+    const args = sendArguments({ source, parent }, '-f', path);
+    await runOk('btrfs', args, { timeoutMs: treeTimeoutMs, signal, failure: 'Failed to send a subvolume' });
+    streams.push({ path, ...place });
   }
   const headerPath = `${directory}/header`;
-  await writeFile(headerPath, stringify({ subvolumes: header }, { version: '1.1' }), { mode: 0o600 });
+  await writeFile(headerPath, prepared.header, { mode: 0o600 });
   return { headerPath, streams };
+}
+
+/** The same without files: for `receiveStreams` of another pool. */
+export async function openStreams(
+  paths: StreamPaths,
+  snapshots: readonly string[],
+  log: Logger,
+  of?: string,
+): Promise<OptimizedSource & AsyncDisposable> {
+  const prepared = await prepareSend(paths, snapshots, log, of);
+  return {
+    snapshots,
+    header: prepared.header,
+    async open({ snapshot, subvolume }, into) {
+      const stream = prepared.streams.find((one) => one.snapshot === snapshot && one.subvolume === subvolume);
+      if (!stream) throw fault.internal('No such stream');
+      const sent = new PassThrough();
+      const sending = streamThrough(undefined, 'btrfs', sendArguments(stream), sent, { failure: 'Failed to send a subvolume' });
+      // What breaks on one side ends the other: the first failure is the one to tell.
+      await Promise.all([sending, into(sent)]);
+    },
+    [Symbol.asyncDispose]: () => prepared[Symbol.asyncDispose](),
+  };
 }
 
 /** Makes a volume and its snapshots of such streams; what was made is gone when this throws. @throws Fault invalid */
 export async function receiveStreams(
   paths: StreamPaths,
-  {
-    snapshots,
-    header,
-    open,
-  }: { snapshots: readonly string[]; header?: string; open: (place: OptimizedPlace, into: (stream: Readable) => Promise<void>) => Promise<void> },
+  { snapshots, header, open }: OptimizedSource,
   log: Logger,
   signal?: AbortSignal,
 ): Promise<void> {

@@ -129,6 +129,9 @@ export class ClusterHost {
       identity.drop();
       this.parts.listeners().useCertificate(identity.pair);
     });
+    const listeners = this.parts.listeners();
+    await listeners.listenCluster(address);
+    undo.add('listener', () => listeners.listenCluster(''));
     config.replace({ ...before, 'cluster.https_address': address });
     undo.add('addresses', () => config.replace(before));
     const first = { id: membership.selfId, name, address, architecture: os.machine() };

@@ -1,4 +1,4 @@
-import type { Clock, Logger } from '#kit';
+import { type Clock, Fault, type Logger } from '#kit';
 import type { Replica } from '#replica';
 import { internalIdentity } from '#replica/state';
 import { serverValue } from '#server/state';
@@ -33,7 +33,9 @@ export class RoleKeeper {
     try {
       while (await this.#step());
     } catch (error) {
-      this.parts.log.warn({ err: error }, 'database roles could not be changed');
+      // Between two leaders, or while this member begins anew: the next look will do it.
+      const level = error instanceof Fault && error.kind === 'unavailable' ? 'debug' : 'warn';
+      this.parts.log[level]({ err: error }, 'database roles could not be changed');
     } finally {
       this.#looking = false;
     }

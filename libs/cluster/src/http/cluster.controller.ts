@@ -36,6 +36,10 @@ export class ClusterController {
     if (request.dryRun) throw fault.unsupported('What comes of this cannot be foretold');
     const agent = this.members.calls(ClusterAgentService);
     if (!enabled) {
+      // What another member asks of one that it has removed; anybody else would leave the others waiting for it.
+      if (request.caller.identity.protocol !== 'cluster' && this.server.memberName() !== 'none') {
+        throw fault.invalid('This server is a member of a cluster: remove it there');
+      }
       await agent.leave({}, callContext(request));
       return reply.empty();
     }

@@ -1,4 +1,4 @@
-import type { Entry, Raft, RaftRole, ReadState, Ready, SnapshotChunk, SnapshotInstall } from '#raft-ts';
+import type { Entry, Raft, RaftRole, ReadState, Ready, Refusal, SnapshotChunk, SnapshotInstall } from '#raft-ts';
 import { NoSpace } from '../disk/disk.js';
 import type { Log } from '../log/log.js';
 import type { EngineClock, Transport } from './ports.js';
@@ -14,6 +14,8 @@ export interface ConsensusListener {
   /** Its log batch is durable; the state machine is next. */
   snapshotInstall(install: SnapshotInstall): void;
   noSpace(): void;
+  /** Members that do not believe this one, or whom it does not believe. */
+  refused(refusals: readonly Refusal[]): void;
   /** The entry that ends the joint configuration is due. Told again with every Ready until it is appended. */
   leaveJointDue(): void;
   /** Every error of the log but NoSpace: the process must end. */
@@ -82,6 +84,7 @@ export class Consensus {
     if (ready.snapshot) this.listener.snapshotInstall(ready.snapshot);
     if (ready.committed.length > 0) this.listener.committed(ready.committed);
     if (ready.readStates.length > 0) this.listener.readStates(ready.readStates);
+    if (ready.refusals.length > 0) this.listener.refused(ready.refusals);
     if (ready.leaveJointDue) this.listener.leaveJointDue();
     if (ready.snapshotWanted !== undefined) this.listener.snapshotWanted(ready.snapshotWanted);
     return true;

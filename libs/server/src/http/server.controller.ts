@@ -93,6 +93,9 @@ export class ServerController {
     const agent = this.members.calls(ServerAgentService);
     const { config: member } = await agent.config({}, callContext(request));
     const next = applyChanges(member, changes.member, replace);
+    if (this.server.memberName() !== 'none' && next['cluster.https_address'] !== member['cluster.https_address']) {
+      throw fault.invalid('Changing cluster.https_address is currently not supported');
+    }
     const payload = { changes: changes.global, replace, member, ifMatch: request.ifMatch };
     if (request.dryRun) {
       const { would } = await this.replica.dryRun(changeServerConfig, payload, submitOptions(request));

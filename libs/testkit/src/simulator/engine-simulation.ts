@@ -358,7 +358,7 @@ class EngineSimulation {
   private async peace(): Promise<void> {
     const { world } = this;
     this.stopped = true;
-    for (const giveUp of [...this.open]) giveUp();
+    for (const giveUp of this.open) giveUp();
     this.network.heal();
     for (const host of this.living) {
       host.disk.full = false;

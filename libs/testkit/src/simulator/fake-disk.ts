@@ -107,7 +107,7 @@ export class FakeDisk implements Disk {
     const kept = this.removed.filter(({ durableAtMs }) => durableAtMs > now);
     for (const { file } of kept.slice(this.random.below(kept.length + 1))) this.files.set(file.name, file);
     this.removed = [];
-    for (const file of [...this.files.values()]) {
+    for (const file of this.files.values()) {
       if (file.createdAtMs > now) {
         if (this.random.chance(0.5)) this.files.delete(file.name);
         else file.bytes = new Uint8Array(this.random.chance(0.5) ? 0 : file.bytes.length);
@@ -125,7 +125,7 @@ export class FakeDisk implements Disk {
     this.busyUntilMs = 0;
     for (const removal of this.removed) if (removal.atMs > atMs) this.files.set(removal.file.name, removal.file);
     this.removed = this.removed.filter((removal) => removal.atMs <= atMs);
-    for (const file of [...this.files.values()]) {
+    for (const file of this.files.values()) {
       if (file.atMs > atMs) this.files.delete(file.name);
       for (const { offset, before } of file.pending.filter((pending) => pending.atMs > atMs).toReversed()) file.bytes.set(before, offset);
       file.pending = file.pending.filter((pending) => pending.atMs <= atMs);

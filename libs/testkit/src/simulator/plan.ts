@@ -37,6 +37,8 @@ export type Fault = { readonly atMs: number; readonly target: Target } & (
   | { readonly kind: 'change'; readonly dice: readonly number[]; readonly joint: boolean }
   | { readonly kind: 'compact'; readonly hard: boolean }
   | { readonly kind: 'demote'; /** An older build: it may vote and acknowledge, not lead. */ readonly forMs: number }
+  /** Its state machine stops: only a snapshot can help. */
+  | { readonly kind: 'sick' }
   | { readonly kind: 'rush'; /** Clients do not rest. */ readonly forMs: number }
 );
 
@@ -95,6 +97,7 @@ const weights: Readonly<Record<FaultKind, number>> = {
   change: 8,
   compact: 6,
   demote: 2,
+  sick: 2,
   rush: 3,
 };
 

@@ -88,6 +88,8 @@ export class RaftHost implements Observed {
   forgetful = false;
   /** Something on its disk is not as it was written, whether it has noticed or not. */
   rotten = false;
+  /** Its state machine has stopped, and waits for a snapshot. */
+  sick = false;
   paused: { readonly clockStands: boolean } | undefined;
   machine: ToyState;
   incarnation = 0;
@@ -309,6 +311,8 @@ export class RaftHost implements Observed {
       if (!outcomeOf(this.machine, request).done && this.random.chance(0.5)) return this.refuse(request, answer);
       if (node.propose(encodeRequest(request), place) !== 'ok') return answer({ refused: true, leader: this.leader });
       this.waiters.push({ request, answer, index: place.index });
+      // As if a spare waited for it.
+      if (this.random.chance(0.1)) node.expectCommit(this.random.pick([...this.shared.hosts().keys()]), place.index);
     });
   }
 
@@ -338,6 +342,18 @@ export class RaftHost implements Observed {
   setPromotable(yes: boolean): void {
     this.older = yes ? undefined : 'older';
     this.run(() => this.node?.setPromotable(yes && !this.stuck, this.clock.nowMs));
+  }
+
+  /** The state machine cannot go on: the member votes and acknowledges, does not lead, and asks for a snapshot. */
+  fallSick(): void {
+    this.run(() => {
+      if (!this.node || this.sick) return;
+      this.shared.trace(this.id, () => `falls sick at ${this.machine.index}`);
+      this.sick = true;
+      this.toApply = [];
+      this.node.setPromotable(false, this.clock.nowMs);
+      this.node.requestSnapshot(this.machine.index + 1);
+    });
   }
 
   /** Drops the front of the log. `hard`: also what a transfer still needs. */
@@ -439,6 +455,7 @@ export class RaftHost implements Observed {
     this.log = undefined;
     this.crashIn = undefined;
     this.crashedBy = undefined;
+    this.sick = false;
     this.paused = undefined;
     this.clock.goOn();
     this.blocked = false;
@@ -706,7 +723,7 @@ export class RaftHost implements Observed {
 
   /** What needs no disk: entries to apply, answers to reads, what the leader asks for. */
   private deliver(ready: Ready): void {
-    if (ready.committed.length > 0) {
+    if (ready.committed.length > 0 && !this.sick) {
       this.toApply.push(...ready.committed);
       this.applySome(ready.term);
     }
@@ -879,6 +896,8 @@ export class RaftHost implements Observed {
     this.shared.trace(this.id, () => `installs a snapshot at ${meta.index}`);
     this.effect('installed');
     node.applied(meta.index);
+    this.sick = false;
+    node.setPromotable(this.older === undefined && !this.stuck, this.clock.nowMs);
     try {
       log.append({ marker: null });
     } catch (error) {

@@ -252,6 +252,10 @@ class RaftSimulation {
       case 'demote':
         host.setPromotable(false);
         return void world.at(until, () => host.setPromotable(true));
+      case 'sick':
+        // With nobody well there is nobody to get a snapshot from.
+        if (this.mayLose(host) && !this.living.some(({ sick }) => sick)) host.fallSick();
+        return;
       case 'rush':
         this.rushUntilMs = until;
     }

@@ -1,5 +1,5 @@
 import { Fault, fault, type Logger } from '#kit';
-import type { Entry, MemberId, Position, RaftNode, RaftRole } from '#raft-ts';
+import type { Entry, MemberId, Position, RaftNode, RaftRole, Refusal, RefusalReason } from '#raft-ts';
 import type { TableChanges } from '../codec/changeset.js';
 import { NoSpace } from '../disk/disk.js';
 import type { Log } from '../log/log.js';
@@ -291,6 +291,7 @@ export class Engine implements EngineFace {
       snapshotInstall: (install) => this.#snapshots.installDue(install),
       noSpace: () => this.#foundNoSpace(),
       leaveJointDue: () => this.#proposer.leaveJoint(),
+      refused: (refusals) => this.#refused(refusals),
       fatal: this.parts.fatal,
     };
   }
@@ -354,6 +355,16 @@ export class Engine implements EngineFace {
     }
     this.#tellReady();
     this.parts.logger.info({ role, leader, term }, 'office');
+  }
+
+  /** Told once for each: they are repeated with every message. */
+  #refused(refusals: readonly Refusal[]): void {
+    for (const { by, member, reason } of refusals) {
+      const words = `member ${by} refuses member ${member}: ${refusalWords[reason]}`;
+      if (this.#warnings.includes(words)) continue;
+      this.#warnings.push(words);
+      this.parts.logger.error({ by, member, reason }, words);
+    }
   }
 
   #toLeader(request: SubmitRequest, dryRun: boolean, deadlineMs: number): Promise<SubmitReply> | undefined {
@@ -478,6 +489,14 @@ export class Engine implements EngineFace {
     this.#snapshots.free();
   }
 }
+
+const refusalWords: Record<RefusalReason, string> = {
+  cluster: 'it is of another cluster',
+  removed: 'it was removed',
+  incarnation: 'it came back under another incarnation since',
+  boot: 'its disk was cloned or put back: remove it, and let it join again',
+  log: 'its log lacks what it acknowledged: remove it, and let it join again',
+};
 
 function newLeader(): PromiseWithResolvers<never> {
   const replaced = Promise.withResolvers<never>();

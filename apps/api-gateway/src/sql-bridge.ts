@@ -1,4 +1,5 @@
 import { apiUrl } from '#api-contract';
+import { setImageUsed } from '#images/state';
 import type { Reader } from '#replica/state';
 import type { SqlBridge } from '#server/http';
 
@@ -24,7 +25,13 @@ export const sqlBridge: SqlBridge = {
     profiles_config: configOf('profiles', 'profile_id'),
     projects_config: configOf('projects', 'project_id'),
   },
-  writes: [],
+  writes: [
+    {
+      pattern: /^\s*UPDATE images SET last_use_date='(\d{4}-[\d-]+ [\d:]+[+-]\d\d:\d\d)' WHERE fingerprint='([0-9a-f]{64})';?\s*$/i,
+      command: setImageUsed,
+      payload: ([, at, fingerprint]) => ({ at: at!, fingerprint: fingerprint! }),
+    },
+  ],
   entityUrl,
 };
 

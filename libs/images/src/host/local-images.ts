@@ -50,7 +50,7 @@ export class LocalImages implements ImageHost {
 
   constructor(
     private readonly context: HostContext,
-    private readonly storage: Pick<StorageHost, 'removeImage'>,
+    private readonly storage: Pick<StorageHost, 'removeImage' | 'cacheInPlaceOf'>,
     /** The files of an image from another member that has them; undefined when nobody has. */
     private readonly copies?: ImageCopies,
   ) {
@@ -205,6 +205,11 @@ export class LocalImages implements ImageHost {
       call,
     );
     return found.fingerprint;
+  }
+
+  /** Where an image lies unpacked, the one that takes its place does so too: instances are made as quickly of it. */
+  unpackInPlaceOf(before: string, fingerprint: string): Promise<void> {
+    return this.storage.cacheInPlaceOf(before, fingerprint, (path, signal) => this.fill(fingerprint, path, { signal }));
   }
 
   /** From one project; with the last one its files and unpacked volumes go too. */

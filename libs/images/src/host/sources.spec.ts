@@ -54,7 +54,7 @@ beforeEach(async () => {
     clock: systemClock,
     log: silent,
   } as unknown as HostContext;
-  images = new LocalImages(context, { removeImage: async () => {} });
+  images = new LocalImages(context, { removeImage: async () => {}, cacheInPlaceOf: async () => {} });
   await images.start();
 });
 afterEach(() => rmSync(context.server.stateDir, { recursive: true, force: true }));

@@ -74,6 +74,7 @@ export async function refreshImage(
   await images.download(found, { project, public: record.public, autoUpdate: record.autoUpdate, cached: record.cached, aliases: [] }, options);
   const payload = { project, fingerprint: record.fingerprint, by: found.fingerprint };
   const { result } = await context.replica.submit(state.replaceImage, payload, optionsOf(options.context));
+  await images.unpackInPlaceOf(record.fingerprint, found.fingerprint);
   if (result.last) await images.removeFiles(record.fingerprint, options.context);
   return true;
 }

@@ -150,6 +150,16 @@ export const imageFiles = defineCommand<{ fingerprint: string; memberId: number;
   },
 });
 
+/** When an image was used last, as the administrator has it (`sql`). */
+export const setImageUsed = defineCommand<{ fingerprint: string; at: string }, { changes: number }>({
+  name: 'images.setUsed',
+  run(ctx, { fingerprint, at }) {
+    const found = imagesEverywhere(ctx.sql, fingerprint);
+    ctx.sql.run('UPDATE images SET last_used_at = ? WHERE fingerprint = ?', new Date(at).toISOString(), fingerprint);
+    return { changes: found.length };
+  },
+});
+
 /** Step: an instance has been made of it. */
 export function touchImage(ctx: CommandContext, project: string, fingerprint: string): void {
   ctx.sql.run('UPDATE images SET last_used_at = ? WHERE project = ? AND fingerprint = ?', ctx.now.toISOString(), project, fingerprint);

@@ -15,6 +15,7 @@ export const imagesState: StateWing = {
     commands.deleteImage,
     commands.replaceImage,
     commands.imageFiles,
+    commands.setImageUsed,
     commands.createAlias,
     commands.updateAlias,
     commands.renameAlias,

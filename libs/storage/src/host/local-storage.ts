@@ -141,7 +141,7 @@ export class LocalStorage implements StorageHost {
     const target = { ...disk, name: nameOnDisk(renamed) };
     await this.#locks.hold([volumeKey(volume), volumeKey(renamed)], () =>
       this.intents.during({ kind: 'rename-volume', volume, newName }, async () => {
-        if ((await driver.exists(disk)) || !(await driver.exists(target))) await driver.rename(disk, target.name);
+        await driver.rename(disk, target.name);
         await this.#links.remove(volume);
         await this.#links.ensure(renamed, driver.path(target));
         await this.#linkSnapshots(driver, renamed, target);
@@ -252,6 +252,18 @@ export class LocalStorage implements StorageHost {
 
   #copyOptions(poolName: string, signal?: AbortSignal): CopyOptions {
     return { bandwidthBytes: parseSize(this.pools.config(poolName)['rsync.bwlimit'] ?? ''), signal };
+  }
+
+  async cacheInPlaceOf(before: string, fingerprint: string, fill: (path: string, signal: AbortSignal) => Promise<void>): Promise<void> {
+    const { replica, server, log } = this.context;
+    for (const { pool: name, memberId } of imageVolumes(replica.reader, before)) {
+      if (memberId !== server.memberId) continue;
+      try {
+        await this.images.ensure(name, this.pools.driver(name), fingerprint, fill);
+      } catch (error) {
+        log.warn({ err: error, pool: name, fingerprint }, 'could not unpack an image ahead of its use');
+      }
+    }
   }
 
   async removeImage(fingerprint: string, context: CallContext, fromPool?: string): Promise<void> {

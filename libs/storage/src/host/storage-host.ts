@@ -52,6 +52,8 @@ export interface StorageHost {
   usage(volume: VolumeRef): Promise<number | undefined>;
   /** `size` in bytes, 0: no limit. Ignored, with a line in the log, where the driver has no quotas. */
   setQuota(volume: VolumeRef, sizeBytes: number): Promise<void>;
+  /** In each pool of this member where an image lies unpacked, another does too from now on, before anyone wants it. `fill` as in VolumeSource. Never throws. */
+  cacheInPlaceOf(before: string, fingerprint: string, fill: (path: string, signal: AbortSignal) => Promise<void>): Promise<void>;
   /** Unpacked copies of an image in all pools of this member, or in one, with their rows. */
   removeImage(fingerprint: string, context: CallContext, fromPool?: string): Promise<void>;
   /** Path of the instance's directory as clients of the state directory know it: STATE/containers/[project_]name. */

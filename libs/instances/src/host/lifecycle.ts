@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { rename } from 'node:fs/promises';
 import { type ConfigMap, type DevicesMap, type InstancePut, type InstanceType } from '#api-contract';
 import { isTrue } from '#config-keys';
 import { missingNicKeys, staleVolatileKeys } from '#devices/model';
-import { errorCode } from '#host-kit';
 import { removeTree } from './remove-tree.js';
 import { Undo, fault } from '#kit';
 import type { CallContext } from '#members';
@@ -201,8 +201,11 @@ export class InstanceLifecycle {
   async relocated(before: InstanceRecord, after: InstanceRecord): Promise<void> {
     const { paths } = this.tools;
     if (paths.logs(before) === paths.logs(after)) return;
-    await removeTree(paths.logs(after));
-    await rename(paths.logs(before), paths.logs(after)).catch(unlessMissing);
+    // Once they have moved, those of the new name are its own.
+    if (existsSync(paths.logs(before))) {
+      await removeTree(paths.logs(after));
+      await rename(paths.logs(before), paths.logs(after));
+    }
     await this.#removeDirectories(before);
   }
 
@@ -257,8 +260,4 @@ function needsNewInstanceId(before: InstanceRecord, after: { config: ConfigMap; 
 function sizedConfig(config: ConfigMap, record: InstanceRecord): ConfigMap {
   const size = Object.values(record.expandedDevices).find(isRootDisk)?.size;
   return size ? { ...config, size } : config;
-}
-
-function unlessMissing(error: unknown): void {
-  if (errorCode(error) !== 'ENOENT') throw error;
 }

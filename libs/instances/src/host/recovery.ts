@@ -1,4 +1,5 @@
 import { isTrue } from '#config-keys';
+import { sweepNics } from '#devices/host';
 import { findVolume } from '#storage/state';
 import { isRunning, statusOf } from '../model/index.js';
 import * as state from '../state/index.js';
@@ -23,13 +24,16 @@ interface Parts {
 /** At the start of the daemon: looks at what runs, takes it up again, and finishes or undoes what was cut off. */
 export async function recoverInstances(parts: Parts): Promise<void> {
   const { tools, intents } = parts;
+  const running = new Set<number>();
   for (const record of mine(tools)) {
     try {
-      await takeUp(parts, record);
+      if (await takeUp(parts, record)) running.add(record.id);
     } catch (error) {
+      running.add(record.id);
       tools.log.error({ err: error, instance: record.name, project: record.project }, 'could not look at an instance');
     }
   }
+  await sweepNics(tools.context, running).catch((error: unknown) => tools.log.error({ err: error }, 'could not sweep what nics left'));
   for (const { number, intent } of intents.unfinished()) {
     try {
       await settle(parts, intent);
@@ -44,14 +48,20 @@ export async function recoverInstances(parts: Parts): Promise<void> {
 
 const mine = (tools: InstanceTools): InstanceRecord[] => state.instances(tools.reader, { memberId: tools.context.server.memberId });
 
-async function takeUp({ tools, power }: Parts, record: InstanceRecord): Promise<void> {
+/** @returns whether it runs */
+async function takeUp({ tools, power }: Parts, record: InstanceRecord): Promise<boolean> {
   const driver = tools.driver(record);
   const found = await driver.watch(tools.paths.key(record));
-  if (isRunning(found.state)) return power.adopt(record, found);
-  if (record.status === statusOf('stopped').status_code) return;
-  // It ended while nobody looked. That it ran is kept: boot.autostart goes by it.
-  await power.foundStopped(record);
-  if (record.ephemeral) await power.removeEphemeral(record);
+  if (isRunning(found.state)) {
+    await power.adopt(record, found);
+    return true;
+  }
+  if (record.status !== statusOf('stopped').status_code) {
+    // It ended while nobody looked. That it ran is kept: boot.autostart goes by it.
+    await power.foundStopped(record);
+    if (record.ephemeral) await power.removeEphemeral(record);
+  }
+  return false;
 }
 
 async function settle(parts: Parts, intent: InstanceIntent): Promise<void> {

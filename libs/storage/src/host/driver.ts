@@ -103,7 +103,7 @@ export interface StorageDriver {
   create(volume: DiskVolume): Promise<void>;
   /** With its snapshots. Nothing there is success. */
   remove(volume: DiskVolume): Promise<void>;
-  /** With its snapshots. @throws Fault conflict if the new name exists */
+  /** With its snapshots. Renamed already, wholly or in part, is no error: the rest follows. @throws Fault conflict if both names exist */
   rename(volume: DiskVolume, newName: string): Promise<void>;
   exists(volume: DiskVolume): Promise<boolean>;
   list(): Promise<DiskVolume[]>;

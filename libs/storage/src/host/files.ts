@@ -1,4 +1,4 @@
-import { chmod, lstat, mkdir, readdir, rmdir } from 'node:fs/promises';
+import { chmod, lstat, mkdir, readdir, rename, rmdir } from 'node:fs/promises';
 import { fault } from '#kit';
 import { detach, findProgram, mountAt, run, spaceOf, unmount } from '#host-kit';
 import { poolDirectories, type VolumeType } from '../model/index.js';
@@ -36,6 +36,14 @@ export async function removeIfEmpty(path: string): Promise<void> {
   } catch (error) {
     if (!isErrno(error, 'ENOENT') && !isErrno(error, 'ENOTEMPTY') && !isErrno(error, 'EEXIST')) throw error;
   }
+}
+
+/** Renamed already is success. @throws Fault conflict, with its sentence: both are there */
+export async function renameOnce(from: string, to: string, conflict: string): Promise<void> {
+  const there = await pathExists(to);
+  if (there && !(await pathExists(from))) return;
+  if (there) throw fault.conflict(conflict);
+  await rename(from, to);
 }
 
 /** The directories of model/layout.ts below a mounted pool. */

@@ -13,6 +13,7 @@ import {
   pathExists,
   removeIfEmpty,
   removeTree,
+  renameOnce,
   setVolumeMode,
   unmountAll,
 } from '../files.js';
@@ -80,8 +81,7 @@ export class DirDriver implements StorageDriver {
 
   async rename(volume: DiskVolume, newName: string): Promise<void> {
     const target = { ...volume, name: newName };
-    if (await pathExists(this.path(target))) throw fault.conflict(`Volume "${newName}" already exists on storage`);
-    await rename(this.path(volume), this.path(target));
+    await renameOnce(this.path(volume), this.path(target), `Volume "${newName}" already exists on storage`);
     faultPoint('volume renamed');
     if (await pathExists(this.#snapshotsOf(volume))) await rename(this.#snapshotsOf(volume), this.#snapshotsOf(target));
   }

@@ -47,8 +47,9 @@ export class MemoryDriver implements StorageDriver {
   }
 
   async rename(volume: DiskVolume, newName: string): Promise<void> {
-    const found = this.#existing(volume);
     const renamed = { ...volume, name: newName };
+    if (!this.#volumes.has(this.path(volume)) && this.#volumes.has(this.path(renamed))) return;
+    const found = this.#existing(volume);
     this.#insert(renamed, found.files);
     this.#volumes.delete(this.path(volume));
     const snapshots = this.#snapshots.get(this.path(volume));

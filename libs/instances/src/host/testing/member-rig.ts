@@ -69,7 +69,14 @@ export class MemberRig {
       log,
     } as unknown as HostContext;
     this.events = new MemberEventHub({ clock: systemClock, location: () => 'none' });
-    this.operations = new MemberOperations({ local: this.#local, events: this.events, clock: systemClock, log, memberId: 1, location: () => 'none' });
+    this.operations = new MemberOperations({
+      local: this.#local,
+      events: this.events,
+      clock: systemClock,
+      log,
+      memberId: () => 1,
+      location: () => 'none',
+    });
     this.#storage = new StorageAgent({
       context: this.context,
       operations: this.operations,

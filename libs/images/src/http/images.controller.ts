@@ -78,7 +78,6 @@ export class ImagesController {
       properties: body.map('properties'),
       expiresAt: body.has('expires_at') ? body.string('expires_at') : undefined,
       profiles: body.has('profiles') ? body.strings('profiles') : ['default'],
-      cached: false,
     });
   }
 

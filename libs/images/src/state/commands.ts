@@ -78,10 +78,9 @@ export interface ImageChange {
   expiresAt?: string;
   profiles?: string[];
   filename?: string;
-  /** An image that a person cares for is no longer a cache. */
-  cached?: boolean;
 }
 
+/** A cached image stays one, and goes when it is not used: as LXD has it. */
 export const updateImage = defineCommand<{ project: string; fingerprint: string; put: ImageChange; ifMatch?: string }>({
   name: 'images.update',
   async run(ctx, { project, fingerprint, put, ifMatch }) {
@@ -97,7 +96,6 @@ export const updateImage = defineCommand<{ project: string; fingerprint: string;
         properties: put.properties,
         expiresAt: put.expiresAt === undefined ? current.expiresAt : timeOf(put.expiresAt),
         filename: put.filename ?? current.filename,
-        cached: Number(put.cached ?? current.cached),
       },
     );
     emit(ctx, 'image-updated', project, current.fingerprint);

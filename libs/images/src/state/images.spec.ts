@@ -56,6 +56,14 @@ describe('images', () => {
     expect(replica.reader.all('SELECT * FROM images_aliases')).toEqual([]);
   });
 
+  it('stay what is cached when they are changed, and so go when nobody uses them', async () => {
+    await submit(state.createImage, { ...given(other), cached: true }, as);
+    const put = { public: true, autoUpdate: false, properties: {} };
+    await submit(state.updateImage, { project: 'default', fingerprint: other, put }, as);
+    await submit(state.setImageUsed, { fingerprint: other, at: '2020-01-01 00:00:00+00:00' }, as);
+    expect(state.unusedCachedImages(replica.reader, new Date('2020-01-02')).map(({ fingerprint }) => fingerprint)).toEqual([other]);
+  });
+
   it('make no half of themselves when an alias is taken', async () => {
     const taken = {
       ...given(other),

@@ -7,6 +7,7 @@ export default defineConfig({
     include: ['apps/*/src/**/*.spec.ts', 'libs/*/src/**/*.spec.ts'],
     pool: 'forks',
     maxWorkers: 2,
-    testTimeout: 20_000,
+    testTimeout: 30_000,
+    hookTimeout: 30_000,
   },
 });

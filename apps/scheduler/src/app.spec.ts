@@ -1,10 +1,8 @@
 import { expect, it } from 'vitest';
+import { schema } from '#apps/member-agent';
 import { silent, systemClock } from '#kit';
 import { DirectMembers, OperationsAgentService, PlacementSchedulerService, type ServerInfo } from '#members';
-import { networksState } from '#networks/state';
-import { projectsState } from '#projects/state';
 import { internalIdentity } from '#replica/state';
-import { storageState } from '#storage/state';
 import { MemoryReplica } from '#testkit';
 import { resolveWarnings, upsertWarning, warnings, warningsState } from '#warnings/state';
 import { startScheduler } from './app.js';
@@ -14,7 +12,7 @@ const as = { identity: internalIdentity, requestId: 'r' };
 const members = () => new DirectMembers({ checked: true, memberName: () => 'none' });
 
 it('places on the only member, and says what that one lacks', async () => {
-  const replica = await MemoryReplica.open({ wings: [projectsState, networksState, storageState, warningsState] });
+  const replica = await MemoryReplica.open({ wings: schema });
   const calls = members();
   const server = { memberId: 1, memberName: () => 'none' } as ServerInfo;
   const scheduler = await startScheduler({ replica, members: calls, server, clock: systemClock, log: silent });

@@ -66,7 +66,7 @@ beforeAll(async () => {
 afterAll(() => gateway[Symbol.asyncDispose]());
 
 /** Everything that comes until the server closes, or until `forMs` is over. */
-function conversation(socket: Socket, say: string, forMs = 2_000): Promise<string> {
+function conversation(socket: Socket, say: string, forMs = 5_000): Promise<string> {
   return new Promise((resolve) => {
     let heard = '';
     const done = (): void => {

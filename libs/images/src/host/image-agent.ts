@@ -152,6 +152,7 @@ export class ImageAgent {
         replaceProperties: token && Object.keys(granted.properties).length > 0 ? granted.properties : undefined,
         expiresAt: token ? granted.expiresAt : undefined,
         profiles: said.profiles,
+        profileProject: requestProject,
         aliases: token ? granted.aliases : [],
       };
       // Whoever uploads with a token alone learns the end of it by this secret.

@@ -29,7 +29,9 @@ export interface ImageExtras {
   /** Instead of those of the archive. */
   replaceProperties?: Record<string, string>;
   expiresAt?: string;
+  /** Of `profileProject`, by default the image's own. */
   profiles?: string[];
+  profileProject?: string;
   aliases: { name: string; description: string }[];
   source?: state.ImageSourceRecord;
 }
@@ -108,6 +110,7 @@ export class LocalImages implements ImageHost {
       expiresAt: extras.expiresAt || found.expiresAt,
       properties: { ...(extras.replaceProperties ?? found.properties), ...extras.properties },
       profiles: extras.profiles,
+      profileProject: extras.profileProject,
       aliases: extras.aliases,
       source: extras.source,
       memberId: this.context.server.memberId,

@@ -194,7 +194,8 @@ export class ImagesController {
   async #update(request: ApiRequest, put: state.ImageChange): Promise<Reply> {
     await this.replica.barrier();
     const { project, fingerprint } = this.#named(request);
-    return write(this.replica, request, state.updateImage, { project, fingerprint, put, ifMatch: request.ifMatch }, () => reply.empty());
+    const payload = { project, fingerprint, put: { ...put, profileProject: request.project }, ifMatch: request.ifMatch };
+    return write(this.replica, request, state.updateImage, payload, () => reply.empty());
   }
 
   /** Images that a caller may look at: all of its projects, public ones of others, and what it has a secret for. @throws Fault notFound */

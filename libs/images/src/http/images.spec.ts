@@ -11,7 +11,7 @@ import { multipartBody } from '#images/model';
 import { imagesState } from '#images/state';
 import { serveOperations, type Operations } from '#operations/host';
 import { operationsControllers } from '#operations/http';
-import { profilesState } from '#profiles/state';
+import { createProfile, deleteProfile, profilesState } from '#profiles/state';
 import { PROJECT_USAGE, projectsControllers } from '#projects/http';
 import { StorageAgent } from '#storage/host';
 import { storageControllers } from '#storage/http';
@@ -105,6 +105,12 @@ describe('an uploaded image', () => {
     const addition = await call('POST', '/1.0/images?project=plain', { body: unified });
     expect([projectOf(addition), (await done(addition)).err]).toEqual(['plain', '']);
     expect((await call('GET', '/1.0/images')).body.metadata).toEqual([`/1.0/images/${fingerprint}`]);
+    // Its profiles are those of the project that gives them to it.
+    await one.gateway.replica.submit(createProfile, { project: 'plain', name: 'own', description: '', config: {}, devices: {} }, internal);
+    expect((await call('PATCH', `/1.0/images/${fingerprint}`, { body: { profiles: ['own'] } })).status).toBe(400);
+    expect((await call('PATCH', `/1.0/images/${fingerprint}?project=plain`, { body: { profiles: ['own'] } })).status).toBe(200);
+    expect((await call('GET', `/1.0/images/${fingerprint}`)).body.metadata).toMatchObject({ profiles: ['own'] });
+    await one.gateway.replica.submit(deleteProfile, { project: 'plain', name: 'own' }, internal);
     const removal = await call('DELETE', `/1.0/images/${fingerprint}?project=plain`);
     expect([projectOf(removal), (await done(removal)).err]).toEqual(['plain', '']);
     await call('DELETE', '/1.0/projects/plain');

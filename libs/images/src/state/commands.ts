@@ -23,8 +23,9 @@ export interface NewImage {
   properties: Record<string, string>;
   source?: ImageSourceRecord;
   aliases: { name: string; description: string }[];
-  /** Names; the project's default profile when absent. */
+  /** Names of profiles of `profileProject` (by default the image's own); its default profile when absent. */
   profiles?: string[];
+  profileProject?: string;
   memberId: number;
 }
 
@@ -60,7 +61,7 @@ export const createImage = defineCommand<NewImage>({
       targetOf('project', project),
       targetOf('image', fingerprint),
     ]);
-    setProfiles(ctx, id, project, given.profiles ?? ['default'], given.profiles !== undefined);
+    setProfiles(ctx, id, given.profileProject ?? project, given.profiles ?? ['default'], given.profiles !== undefined);
     for (const { name, description } of given.aliases) {
       checkAliasName(name);
       if (findAlias(ctx.sql, project, name)) throw fault.conflict(`Alias already exists: ${name}`);
@@ -76,7 +77,9 @@ export interface ImageChange {
   properties: Record<string, string>;
   /** As it is when absent. */
   expiresAt?: string;
+  /** Names of profiles of `profileProject`, by default the image's own. */
   profiles?: string[];
+  profileProject?: string;
   filename?: string;
 }
 
@@ -86,7 +89,7 @@ export const updateImage = defineCommand<{ project: string; fingerprint: string;
   async run(ctx, { project, fingerprint, put, ifMatch }) {
     const current = image(ctx.sql, project, fingerprint);
     checkEtag(ifMatch, imageEtag(current));
-    if (put.profiles) setProfiles(ctx, current.id, project, put.profiles, true);
+    if (put.profiles) setProfiles(ctx, current.id, put.profileProject ?? project, put.profiles, true);
     await ctx.em.update(
       ImageRow,
       { id: current.id },

@@ -94,6 +94,8 @@ function processes({ dir, pid: daemon }: Server): string[] {
     .filter((name) => /^\d+$/.test(name) && Number(name) !== daemon)
     .flatMap((pid) => {
       try {
+        // What has died and is not yet buried holds nothing.
+        if (/^\d+ \(.*\) [ZX]/s.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))) return [];
         const line = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim();
         if (line.includes('lxc monitor')) return line.includes(dir) ? [`process: ${line}`] : [];
         const inContainer = /\/lxc\.payload\.([^/\n]*)/.exec(readFileSync(`/proc/${pid}/cgroup`, 'utf8'))?.[1];

@@ -40,6 +40,9 @@ export interface StartOptions {
   quiet?: boolean;
 }
 
+/** From the end of a monitor to the word of it: only a file is read in between. */
+const endToldMs = 10_000;
+
 const alreadyRunning = (): Fault => fault.conflict('The instance is already running', { status: 400 });
 const alreadyStopped = (): Fault => fault.conflict('The instance is already stopped', { status: 400 });
 
@@ -76,8 +79,17 @@ export class InstancePower {
 
   /** @throws Fault */
   async start(record: InstanceRecord, by: CallContext, options: StartOptions = {}): Promise<void> {
+    await this.#endIsTold(record);
     using held = await this.tools.locks.take(record.id, 'start');
     await this.#start(this.tools.again(record), by, held, options);
+  }
+
+  /** What has ended but was not told of yet: its cleanup would take what a new start makes for what the old one left. */
+  async #endIsTold(record: InstanceRecord): Promise<void> {
+    if (isRunning((await this.power(record)).state) || !this.#isOurs(record)) return;
+    const { hostName } = this.tools.paths.key(record);
+    const over = this.#waitForEnd(record.id, endToldMs, new AbortController().signal);
+    await over.catch(() => this.ended({ hostName, target: 'crash' }));
   }
 
   /** @throws Fault conflict: not running; unavailable: it did not stop in time */

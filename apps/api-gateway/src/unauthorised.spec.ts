@@ -33,7 +33,7 @@ let restricted: KeyPair;
 const filled = (path: string): string => path.replace(/:\w+/g, 'x');
 
 beforeAll(async () => {
-  const own = new Set(['identities', 'projects', 'server']);
+  const own = new Set(['identities', 'projects', 'server', 'cluster']);
   gateway = await TestGateway.open({ controllers, providers, wings: schema.filter(({ subject }) => !own.has(subject)), https: true });
   for (const name of ['mine', 'foreign']) {
     await gateway.replica.submit(createProject, { name, description: '', config: {} }, { identity: internalIdentity });

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Provider } from '@nestjs/common';
 import { startGateway, type RunningGateway } from '#apps/api-gateway';
+import { clusterState } from '#cluster/state';
 import { MemberEventHub, publishApplied } from '#events/host';
 import { selfSigned, type KeyPair } from '#identities/host';
 import { fingerprintOf, pemOf } from '#identities/model';
@@ -22,7 +23,7 @@ import { MemoryReplica } from './memory-replica.js';
 
 export interface TestGatewayOptions {
   controllers: (new (...args: never[]) => object)[];
-  /** Beside those of identities, server and projects. */
+  /** Beside those of identities, server, projects and cluster. */
   wings?: readonly StateWing[];
   providers?: Provider[];
   /** More host wings. */
@@ -66,7 +67,7 @@ export class TestGateway implements AsyncDisposable {
 
   static async open({ controllers, wings = [], providers = [], hosts, https: withHttps = false }: TestGatewayOptions): Promise<TestGateway> {
     const stateDir = mkdtempSync(join(tmpdir(), 'muster-gateway-'));
-    const replica = await MemoryReplica.open({ wings: [identitiesState, projectsState, serverState, ...wings] });
+    const replica = await MemoryReplica.open({ wings: [identitiesState, projectsState, serverState, clusterState, ...wings] });
     const local = openLocalStore(join(stateDir, 'local.db'));
     const keyPair = await serverPair();
     const fingerprint = fingerprintOf(new X509Certificate(keyPair.certificate));

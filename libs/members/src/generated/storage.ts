@@ -1619,6 +1619,26 @@ export const StorageAgentService = {
     responseSerialize: (value: Done): Buffer => Buffer.from(Done.encode(value).finish()),
     responseDeserialize: (value: Buffer): Done => Done.decode(value),
   },
+  /** This member's part of a pool that the cluster has defined for all of them. Nothing to do is success. */
+  makePool: {
+    path: "/muster.v1.StorageAgent/MakePool" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: PoolRef): Buffer => Buffer.from(PoolRef.encode(value).finish()),
+    requestDeserialize: (value: Buffer): PoolRef => PoolRef.decode(value),
+    responseSerialize: (value: Done): Buffer => Buffer.from(Done.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Done => Done.decode(value),
+  },
+  /** This member's part goes; the cluster keeps the pool. */
+  leavePool: {
+    path: "/muster.v1.StorageAgent/LeavePool" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: PoolRef): Buffer => Buffer.from(PoolRef.encode(value).finish()),
+    requestDeserialize: (value: Buffer): PoolRef => PoolRef.decode(value),
+    responseSerialize: (value: Done): Buffer => Buffer.from(Done.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Done => Done.decode(value),
+  },
   /** { space: { used, total }, inodes: { used, total } } */
   poolResources: {
     path: "/muster.v1.StorageAgent/PoolResources" as const,
@@ -1739,6 +1759,10 @@ export interface StorageAgentServer extends UntypedServiceImplementation {
   createPool: handleUnaryCall<CreatePoolRequest, Done>;
   updatePool: handleUnaryCall<UpdatePoolRequest, Done>;
   deletePool: handleUnaryCall<PoolRef, Done>;
+  /** This member's part of a pool that the cluster has defined for all of them. Nothing to do is success. */
+  makePool: handleUnaryCall<PoolRef, Done>;
+  /** This member's part goes; the cluster keeps the pool. */
+  leavePool: handleUnaryCall<PoolRef, Done>;
   /** { space: { used, total }, inodes: { used, total } } */
   poolResources: handleUnaryCall<PoolRef, StorageDocument>;
   storageStatus: handleUnaryCall<Done, StorageStatusReply>;

@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { clusterState } from '#cluster/state';
 import type { Network } from '#api-contract';
 import type { ApiRequest, Caller, Reply } from '#http-kit';
 import { fault, silent, systemClock } from '#kit';
@@ -24,7 +25,9 @@ let agent: NetworksAgent;
 let controller: NetworksController;
 
 beforeEach(async () => {
-  replica = await MemoryReplica.open({ wings: [projectsState, networksState, { subject: 'test', entities: [], migrations: [], commands: [use] }] });
+  replica = await MemoryReplica.open({
+    wings: [projectsState, clusterState, networksState, { subject: 'test', entities: [], migrations: [], commands: [use] }],
+  });
   const members = new DirectMembers({ checked: true, memberName: () => 'none' });
   const server = { stateDir: '/nowhere', memberName: () => 'none', memberId: 1, fingerprint: () => 'f' } as HostContext['server'];
   driver = new MemoryNetworkDriver();

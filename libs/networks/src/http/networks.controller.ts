@@ -1,5 +1,6 @@
 import { Controller, Inject } from '@nestjs/common';
 import { apiUrl, etagOf, type ConfigMap, type Network } from '#api-contract';
+import { members as clusterMembers } from '#cluster/state';
 import {
   Body,
   callContext,
@@ -77,7 +78,7 @@ export class NetworksController {
     if (findNetwork(this.replica.reader, project, name)) throw fault.invalid('The network already exists');
     const context = callContext(request);
     const { config } = await this.#agent.fillNetwork({ type, config: body.map('config'), onlyAuto: false }, context);
-    const payload = { project, name, type, description: body.string('description'), config: { ...config }, members: [this.server.memberId] };
+    const payload = { project, name, type, description: body.string('description'), config: { ...config }, members: this.#everybody() };
     await this.#agent.checkNetwork({ id: 0, project, name, type, config }, context);
     return write(this.replica, request, createNetwork, payload, async ({ id }) => {
       try {
@@ -189,6 +190,12 @@ export class NetworksController {
 
   get #agent(): Calls<NetworksAgentService> {
     return this.members.calls(NetworksAgentService);
+  }
+
+  /** A network is for all members: each makes it by itself, as soon as it sees it. */
+  #everybody(): number[] {
+    const ids = clusterMembers(this.replica.reader).map(({ id }) => id);
+    return ids.length > 0 ? ids : [this.server.memberId];
   }
 
   #project(request: ApiRequest): string {

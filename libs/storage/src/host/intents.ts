@@ -9,6 +9,8 @@ export type Intent =
   | { kind: 'remove-volume'; volume: VolumeRef }
   | { kind: 'rename-volume'; volume: VolumeRef; newName: string }
   | { kind: 'restore'; volume: VolumeRef; snapshot: string }
+  /** Ids on disk, from one map to another, as JSON of volatile.idmap.last. */
+  | { kind: 'remap'; volume: VolumeRef; to: string }
   /** Half-made while it stands. */
   | { kind: 'snapshot'; volume: VolumeRef; snapshot: string }
   /** Of a custom volume: stands until its row is written. */
@@ -17,6 +19,8 @@ export type Intent =
   | { kind: 'remove-custom'; volume: VolumeRef }
   /** `made`: the driver has made it, so that all it holds is ours to remove. */
   | { kind: 'create-pool'; pool: string; made: boolean }
+  /** One member's part of a pool of the cluster: its rows stay whatever comes of it. */
+  | { kind: 'make-pool'; pool: string; made: boolean }
   | { kind: 'remove-pool'; pool: string };
 
 export class Intents {

@@ -40,18 +40,25 @@ export class PoolLifecycle {
   }
 
   /** A pool that the cluster has and this member has not yet. `own`: its member-specific keys here. */
-  join(name: string, own: Record<string, string>, call: CallContext): Promise<void> {
+  async join(name: string, own: Record<string, string>, call: CallContext): Promise<void> {
+    const { replica, server } = this.context;
+    await replica.submit(state.definePoolOn, { name, memberId: server.memberId, config: own }, optionsOf(call));
+    await this.makeHere(name, call);
+  }
+
+  /** This member's part of a pool that is defined for it. Made already is success; a failure leaves nothing on disk, and the definition as it was. */
+  makeHere(name: string, call: CallContext): Promise<void> {
     const { replica, server, log } = this.context;
-    const as = optionsOf(call);
-    const memberId = server.memberId;
+    const { memberId } = server;
     return this.#locks.hold([name], async () => {
-      await replica.submit(state.definePoolOn, { name, memberId, config: own }, as);
-      await this.intents.during({ kind: 'create-pool', pool: name, made: false }, async (update) => {
+      const record = state.pool(replica.reader, name);
+      if (record.members.find((one) => one.memberId === memberId)?.state === 'created') return;
+      await this.intents.during({ kind: 'make-pool', pool: name, made: false }, async (update) => {
         await using undo = new Undo(log);
-        const { driver, config } = state.pool(replica.reader, name);
-        const made = await this.pools.make(name, driver, { ...config, ...own }, () => update({ kind: 'create-pool', pool: name, made: true }));
-        undo.add('pool', () => this.pools.destroy(name, driver, made));
-        await replica.submit(state.poolMade, { name, memberId, config: made }, as);
+        const wanted = state.configOn(record, memberId);
+        const made = await this.pools.make(name, record.driver, wanted, () => update({ kind: 'make-pool', pool: name, made: true }));
+        undo.add('pool', () => this.pools.destroy(name, record.driver, made));
+        await replica.submit(state.poolMade, { name, memberId, config: made }, optionsOf(call));
         undo.drop();
       });
     });

@@ -1,3 +1,4 @@
+import { idmapFromJson } from '#host-kit';
 import type { Logger } from '#kit';
 import type { HostContext } from '#members';
 import { internalIdentity } from '#replica/state';
@@ -54,9 +55,20 @@ async function settle(context: HostContext, poolsHere: Pools, storage: LocalStor
     case 'remove-custom':
       if (!findVolume(replica.reader, intent.volume, server.memberId)) await storage.remove(intent.volume);
       return;
+    case 'remap':
+      if (findVolume(replica.reader, intent.volume, server.memberId)) await storage.remap(intent.volume, idmapFromJson(intent.to));
+      return;
     case 'restore':
       if (findVolume(replica.reader, intent.volume, server.memberId)) await storage.restore(intent.volume, intent.snapshot);
       return;
+    case 'make-pool': {
+      const record = findPool(replica.reader, intent.pool);
+      const mine = record?.members.find(({ memberId }) => memberId === server.memberId);
+      if (!record || mine?.state === 'created') return;
+      if (intent.made) await poolsHere.destroy(record.name, record.driver, configOn(record, server.memberId));
+      else await poolsHere.discard(record.name);
+      return;
+    }
     case 'create-pool':
     case 'remove-pool': {
       const record = findPool(replica.reader, intent.pool);

@@ -87,6 +87,15 @@ export class StorageAgent {
 
   #calls(): Calls<typeof StorageAgentService> {
     return {
+      makePool: async ({ pool }, call) => {
+        await this.#context.replica.barrier();
+        await this.#lifecycle.makeHere(pool, call);
+        return {};
+      },
+      leavePool: async ({ pool }) => {
+        await this.#lifecycle.leave(pool);
+        return {};
+      },
       createPool: async ({ name, driver, description, config }, call) => {
         await this.#lifecycle.create({ name, driver, description, config }, call);
         return {};

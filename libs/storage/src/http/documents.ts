@@ -1,4 +1,5 @@
 import { zeroTime, type StoragePool, type StorageVolume } from '#api-contract';
+import { memberName } from '#cluster/state';
 import type { Caller } from '#http-kit';
 import type { Reader } from '#replica/state';
 import type { VolumeRef } from '../model/index.js';
@@ -12,19 +13,24 @@ export interface Here {
 
 const statusTexts = { pending: 'Pending', created: 'Created', errored: 'Errored', removing: 'Pending' } as const;
 
-/** Of other members the name is not known yet: one member answers for itself. */
-const locationOf = (memberId: number, here: Here): string => (memberId === here.memberId ? here.memberName() : '');
-
-export function poolDocument(reader: Reader, record: PoolRecord, here: Here, caller: Caller, unavailable: readonly string[]): StoragePool {
+/** `specific`: with the keys that only this member has; in a cluster they are shown to who asks a member by name. */
+export function poolDocument(
+  reader: Reader,
+  record: PoolRecord,
+  here: Here,
+  caller: Caller,
+  unavailable: readonly string[],
+  specific: boolean,
+): StoragePool {
   return {
     // Config may say where secrets of a storage cluster lie: only who may do everything sees it.
-    config: caller.admin ? configOn(record, here.memberId) : {},
+    config: caller.admin ? (specific ? configOn(record, here.memberId) : record.config) : {},
     description: record.description,
     name: record.name,
     driver: record.driver,
     used_by: visible(poolUsedBy(reader, record), caller),
     status: unavailable.includes(record.name) ? 'Unavailable' : statusTexts[record.state],
-    locations: record.members.map(({ memberId }) => locationOf(memberId, here)),
+    locations: record.members.map(({ memberId }) => memberName(reader, memberId)),
   };
 }
 
@@ -37,7 +43,7 @@ export function volumeDocument(reader: Reader, record: VolumeRecord, here: Here,
     name: snapshot ? `${record.name}/${snapshot.name}` : record.name,
     type: record.type,
     used_by: visible(volumeUsedBy(reader, record, snapshot?.name), caller),
-    location: record.memberId === 0 ? '' : locationOf(record.memberId, here),
+    location: record.memberId === 0 ? '' : memberName(reader, record.memberId),
     content_type: record.contentType,
     project: record.project,
     created_at: shown.createdAt || zeroTime,

@@ -17,6 +17,9 @@ export const storageState: StateWing = {
   commands: [
     pools.definePool,
     pools.definePoolOn,
+    pools.definePendingPool,
+    pools.settlePool,
+    pools.poolErrored,
     pools.poolMade,
     pools.updatePool,
     pools.beginPoolRemoval,
@@ -27,6 +30,7 @@ export const storageState: StateWing = {
     volumes.deleteVolume,
     volumes.recordImageVolume,
     volumes.changeVolume,
+    volumes.recordVolumeIdmap,
     volumes.renameCustomVolume,
     volumes.moveVolume,
     volumes.restoredVolume,

@@ -32,6 +32,54 @@ export const definePoolOn = defineCommand<{ name: string; memberId: number; conf
   },
 });
 
+/** One member's keys of a pool that is yet to be made: the first of two phases, once for each member. */
+export const definePendingPool = defineCommand<{ name: string; driver: string; memberId: number; config: Record<string, string> }>({
+  name: 'storage.definePendingPool',
+  async run(ctx, { name, driver, memberId, config }) {
+    checkPoolName(name);
+    const wrong = Object.keys(config).find((key) => !memberPoolKeys.includes(key));
+    if (wrong !== undefined) throw fault.invalid(`Config key "${wrong}" may not be used as member-specific key`);
+    const known = findPool(ctx.sql, name);
+    if (known && known.state !== 'pending') throw fault.conflict('The storage pool already exists: The record already exists');
+    if (known && known.driver !== driver) throw fault.invalid('Storage pool already exists with a different driver');
+    if (known?.members.some((one) => one.memberId === memberId)) throw fault.conflict('The storage pool already defined on member');
+    const poolId = known?.id ?? ctx.nextId('storage_pools');
+    if (!known) await ctx.em.insert(StoragePoolRow, { id: poolId, name, driver, description: '', config: {}, state: 'pending' });
+    await ctx.em.insert(StoragePoolMemberRow, { poolId, memberId, config: withoutUnset(config), state: 'pending' });
+  },
+});
+
+/** The second phase: what is the same for all. Only when every one of `members` has been defined; after an error it may be said again. */
+export const settlePool = defineCommand<{
+  name: string;
+  driver: string;
+  description: string;
+  config: Record<string, string>;
+  members: { id: number; name: string }[];
+}>({
+  name: 'storage.settlePool',
+  async run(ctx, { name, driver, description, config, members }) {
+    const record = findPool(ctx.sql, name);
+    if (!record) throw fault.invalid('Pool not pending on any node (use --target <node> first)');
+    if (record.state === 'created') throw fault.conflict('The storage pool is already created');
+    if (driver !== '' && driver !== record.driver) throw fault.invalid('Storage pool already exists with a different driver');
+    const specific = Object.keys(config).find((key) => memberPoolKeys.includes(key));
+    if (specific !== undefined) throw fault.invalid(`Config key "${specific}" is cluster member specific`);
+    const missing = members.filter(({ id }) => !record.members.some(({ memberId }) => memberId === id)).map((member) => member.name);
+    if (missing.length > 0) throw fault.invalid(`Pool not defined on nodes: ${missing.join(', ')}`);
+    checkPoolConfig(record.driver, config);
+    await ctx.em.update(StoragePoolRow, { id: record.id }, { description, config: withoutUnset(config) });
+  },
+});
+
+/** Some member could not make its part: the others keep theirs, and it may be tried again. */
+export const poolErrored = defineCommand<{ name: string }>({
+  name: 'storage.poolErrored',
+  async run(ctx, { name }) {
+    await ctx.em.update(StoragePoolRow, { id: pool(ctx.sql, name).id }, { state: 'errored' });
+  },
+});
+
 /** It is there on a member, with the config that its making settled. */
 export const poolMade = defineCommand<{ name: string; memberId: number; config: Record<string, string> }>({
   name: 'storage.poolMade',

@@ -1,7 +1,7 @@
 import { checkEtag } from '#api-contract';
 import { fault } from '#kit';
 import { defineCommand, type CommandContext } from '#replica/state';
-import type { VolumeRef } from '../model/index.js';
+import { withIdmapOf, type VolumeRef } from '../model/index.js';
 import { snapshotEtag, volumeEtag } from './etags.js';
 import { findVolume, snapshot, volume, volumeUrl, volumeUsedBy } from './queries.js';
 import {
@@ -70,6 +70,16 @@ export const changeVolume = defineCommand<{
   },
 });
 
+/** The map that the ids of a custom volume's files have on disk now. */
+export const recordVolumeIdmap = defineCommand<{ volume: VolumeRef; memberId: number; idmap: string }>({
+  name: 'storage.recordVolumeIdmap',
+  run(ctx, { volume: ref, memberId, idmap }) {
+    const before = volume(ctx.sql, ref, memberId);
+    const config = { ...before.config, 'volatile.idmap.last': idmap, 'volatile.idmap.next': idmap };
+    updateVolume(ctx, before, { description: before.description, config }, memberId);
+  },
+});
+
 export const renameCustomVolume = defineCommand<{ volume: VolumeRef; newName: string; memberId: number }>({
   name: 'storage.renameVolume',
   run(ctx, payload) {
@@ -94,7 +104,9 @@ export const restoredVolume = defineCommand<{ volume: VolumeRef; snapshot: strin
   name: 'storage.restoredVolume',
   run(ctx, payload) {
     const record = volume(ctx.sql, payload.volume, payload.memberId);
-    snapshot(ctx.sql, record.id, payload.snapshot);
+    const was = snapshot(ctx.sql, record.id, payload.snapshot);
+    const config = withIdmapOf(was.config, record.config);
+    updateVolume(ctx, record, { description: record.description, config }, payload.memberId);
     emit(ctx, 'storage-volume-restored', record, { snapshot: payload.snapshot });
   },
 });

@@ -251,6 +251,28 @@ describe('images', () => {
   });
 });
 
+describe('images between servers', () => {
+  it('are pulled, pushed and relayed, also into a project and out of one', async () => {
+    covers('images_push_relay', 'image_source_project', 'images_target_project');
+    await using other = await Server.start();
+    await other.furnish({ network: false, image: false });
+    const [here, there] = ['127.0.0.1:17843', '127.0.0.1:17844'];
+    await server.ok(['config', 'set', `core.https_address=${here}`, 'core.trust_password=x']);
+    await other.ok(['config', 'set', `core.https_address=${there}`, 'core.trust_password=x']);
+    await server.ok(['remote', 'add', 'here', here, '--accept-certificate', '--password', 'x']);
+    await server.ok(['remote', 'add', 'there', there, '--accept-certificate', '--password', 'x']);
+    const { target } = await get<{ target: string }>('/1.0/images/aliases/busybox');
+    await other.ok(['project', 'create', 'p', '-c', 'features.images=true']);
+    for (const mode of ['pull', 'push', 'relay']) {
+      await server.ok(['image', 'copy', `here:${target}`, 'there:', '--mode', mode, '--target-project', 'p']);
+      expect(await other.api.get('/1.0/images?project=p')).toEqual([`/1.0/images/${target}`]);
+      expect(await other.api.get('/1.0/images')).toEqual([]);
+      await other.ok(['image', 'delete', target, '--project', 'p']);
+    }
+    await server.ok(['config', 'unset', 'core.https_address']);
+  });
+});
+
 describe('the server', () => {
   it('keeps its backups and images on volumes where it is told to', async () => {
     covers('daemon_storage');

@@ -246,13 +246,13 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     fields: ['Instance.config'],
   },
   network_firewall_filtering: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'network_firewall_filtering',
     keys: ['network bridge:ipv4.firewall', 'network bridge:ipv6.firewall'],
     routes: ['PATCH /1.0/networks/{name}'],
   },
   network_routes: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'network_routes',
     keys: ['network bridge:ipv4.routes', 'network bridge:ipv6.routes'],
     routes: ['PATCH /1.0/networks/{name}'],
@@ -308,7 +308,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     fields: ['http.X-LXD-write'],
   },
   network_dhcp_expiry: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'network_dhcp_expiry',
     keys: ['network bridge:ipv4.dhcp.expiry', 'network bridge:ipv6.dhcp.expiry'],
     routes: ['PATCH /1.0/networks/{name}'],
@@ -356,7 +356,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     routes: ['PATCH /1.0/storage-pools/{name}'],
   },
   unix_device_rename: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'unix_device_rename',
     keys: [
       'device unix-char:source',
@@ -611,7 +611,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     routes: ['PATCH /1.0/instances/{name}'],
   },
   network_dhcp_gateway: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'network_dhcp_gateway',
     keys: ['network bridge:ipv4.dhcp.gateway'],
     routes: ['PATCH /1.0/networks/{name}'],
@@ -629,7 +629,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     fields: ['NetworkLease.hostname', 'NetworkLease.hwaddr', 'NetworkLease.address', 'NetworkLease.type'],
   },
   unix_device_hotplug: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'unix_device_hotplug',
     keys: ['device unix-char:required', 'device unix-block:required'],
     routes: ['PATCH /1.0/instances/{name}'],
@@ -716,7 +716,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     routes: ['PATCH /1.0/instances/{name}'],
   },
   container_mount_propagation: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'container_mount_propagation',
     keys: ['device disk:propagation'],
     routes: ['PATCH /1.0/instances/{name}'],
@@ -822,7 +822,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     routes: ['PATCH /1.0/instances/{name}'],
   },
   network_hwaddr: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'network_hwaddr',
     keys: ['network bridge:bridge.hwaddr'],
     routes: ['PATCH /1.0/networks/{name}'],
@@ -834,7 +834,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     routes: ['PATCH /1.0/instances/{name}'],
   },
   network_nat_order: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'network_nat_order',
     keys: ['network bridge:ipv4.nat.order', 'network bridge:ipv6.nat.order'],
     routes: ['PATCH /1.0/networks/{name}'],
@@ -890,7 +890,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     ],
   },
   storage_unmapped: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'storage_unmapped',
     keys: ['storage-volume:security.unmapped'],
     routes: ['PATCH /1.0/storage-pools/{name}/volumes/{type}/{volume}'],
@@ -986,7 +986,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     fields: ['InstanceSnapshotsPost.expires_at'],
   },
   network_leases_location: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'network_leases_location',
     routes: ['GET /1.0/networks/{name}/leases'],
     fields: ['NetworkLease.location'],
@@ -1042,13 +1042,13 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     fields: ['StorageVolumeSource.volume_only', 'StorageVolumePost.volume_only'],
   },
   network_nat_address: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'network_nat_address',
     keys: ['network bridge:ipv4.nat.address', 'network bridge:ipv6.nat.address'],
     routes: ['PATCH /1.0/networks/{name}'],
   },
   container_nic_routes: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'container_nic_routes',
     keys: ['device nic bridged:ipv4.routes', 'device nic bridged:ipv6.routes', 'device nic p2p:ipv4.routes', 'device nic p2p:ipv6.routes'],
     routes: ['PATCH /1.0/instances/{name}'],
@@ -1162,13 +1162,13 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     routes: ['PATCH /1.0/instances/{name}'],
   },
   container_disk_shift: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'container_disk_shift',
     keys: ['device disk:shift'],
     routes: ['PATCH /1.0/instances/{name}'],
   },
   storage_shifted: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'storage_shifted',
     keys: ['storage-volume:security.shifted'],
     routes: ['PATCH /1.0/storage-pools/{name}/volumes/{type}/{volume}'],
@@ -1537,7 +1537,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
       'ResourcesSystem.motherboard',
     ],
   },
-  images_push_relay: { status: 'declared' },
+  images_push_relay: { status: 'implemented' },
   network_dns_search: { status: 'declared' },
   container_nic_routed_limits: { status: 'declared' },
   instance_nic_bridged_vlan: { status: 'declared' },
@@ -1780,7 +1780,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
   },
   metrics: { status: 'implemented' },
   image_source_project: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'image_source_project',
     routes: ['POST /1.0/images'],
     fields: ['ImagesPostSource.project'],
@@ -1863,7 +1863,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
   agent_nic_config: { status: 'declared' },
   projects_restricted_intercept: { status: 'declared' },
   metrics_authentication: { status: 'declared' },
-  images_target_project: { status: 'declared' },
+  images_target_project: { status: 'implemented' },
   cluster_migration_inconsistent_copy: { status: 'declared' },
   cluster_ovn_chassis: { status: 'declared' },
   container_syscall_intercept_sched_setscheduler: { status: 'declared' },

@@ -73,6 +73,14 @@ export class Core {
     return isSoleVoter(this.configurations.inForce, this.id);
   }
 
+  /**
+   * Nobody else can lead, now or any more: so there is nobody to wait for, and no promise to keep. As long as the configuration that says so is not
+   * known to be committed, the leader that proposed it may still lead without being in it, on the strength of this member's promise.
+   */
+  get mayLeadAtOnce(): boolean {
+    return this.isSoleVoter && this.configurations.inForceIndex <= this.log.commit;
+  }
+
   /** An entry of the own term is committed: what is committed is known. */
   get knowsCommit(): boolean {
     return this.rules.knowsCommit(this.log.term(this.log.commit), this.term);

@@ -31,7 +31,7 @@ export class Election {
     const { core } = this;
     core.postponeElection();
     if (!this.mayCampaign(false)) return;
-    if (core.isSoleVoter) return this.standForElection(false);
+    if (core.mayLeadAtOnce) return this.standForElection(false);
     core.role = 'pre-candidate';
     core.leader = undefined;
     this.votes = new Map();
@@ -100,7 +100,7 @@ export class Election {
   private mayCampaign(transfer: boolean): boolean {
     const { core } = this;
     if (!core.promotable || !core.configurations.mayNeed(core.id, core.log.commit) || this.lacksSnapshot()) return false;
-    return core.rules.promiseAllowsCampaign(core.nowMs, core.promiseUntilMs, transfer, core.isSoleVoter);
+    return core.rules.promiseAllowsCampaign(core.nowMs, core.promiseUntilMs, transfer, core.mayLeadAtOnce);
   }
 
   private standForElection(transfer: boolean): void {

@@ -39,6 +39,34 @@ describe('a sole voter', () => {
     expect(committed).toEqual(['noop']);
   });
 
+  it('keeps its promise to a leader outside of the configuration, until it knows that configuration to be committed', () => {
+    const storage = new MemoryStorage();
+    const alone = { ...noConfiguration, voters: [1] };
+    // Member 2 led, and proposed to leave; what it hears of member 1 is all that its lease, and its office, rest on.
+    storage.append([{ term: 1, index: 1, type: 'configuration', data: new Uint8Array(0), configuration: alone }]);
+    const before = { index: 0, configuration: { ...noConfiguration, voters: [1, 2] } };
+    const node = new RaftNode({
+      identity: { cluster: 'c', member: 1, incarnation: 0, boots: ['a'] },
+      hardState: { term: 1, commit: 0 },
+      applied: before,
+      storage,
+      startMs: 0,
+      random: () => 0.5,
+    });
+    const head = { cluster: 'c', from: 2, to: 1, incarnation: 0, boot: 'b', term: 1 };
+    expect(node.status().role).toBe('follower');
+    node.step({ ...head, type: 'heartbeat', commit: 0, round: 1 }, 400);
+    node.setPromotable(true, 450);
+    node.tick(500);
+    node.tick(850);
+    expect(node.status().role).toBe('follower');
+    for (let nowMs = 900; nowMs <= 1_500; nowMs += 50) node.tick(nowMs);
+    const { upTo, hardState } = node.ready();
+    expect(hardState).toMatchObject({ term: 2, vote: 1 });
+    node.persisted(upTo);
+    expect(node.status().role).toBe('leader');
+  });
+
   it('commits what it proposed once its own disk has it, and not before', () => {
     const { node, storage, turn, committed } = single();
     turn();

@@ -45,8 +45,7 @@ export class RaftNode implements Raft {
     this.identities = new Identities(core, options.peerBoots ?? {});
     this.forwards = new ReadForwards(core);
     this.outlet = new Outlet(core, this.receiver, this.identities, this.forwards, options.hardState);
-    // Nobody else can lead, so there is nothing to wait for.
-    if (core.isSoleVoter) this.election.campaign();
+    if (core.mayLeadAtOnce) this.election.campaign();
   }
 
   // — Input —
@@ -126,7 +125,7 @@ export class RaftNode implements Raft {
     this.advance(nowMs);
     this.core.promotable = yes;
     if (!yes) this.election.withdraw();
-    else if (this.core.isSoleVoter && !this.core.office) this.election.campaign();
+    else if (this.core.mayLeadAtOnce && !this.core.office) this.election.campaign();
   }
 
   expectCommit(id: MemberId, index: number): void {

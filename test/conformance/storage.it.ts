@@ -186,6 +186,54 @@ describe('lxc storage volume', () => {
   });
 });
 
+describe('owners of files in a custom volume', () => {
+  const owner = (volume: string): number => statSync(join(server.dir, 'storage-pools/default/custom', `default_${volume}`)).uid;
+  const base = async (instance: string): Promise<number> =>
+    Number((await server.ok(['exec', instance, '--', 'cat', '/proc/self/uid_map'])).trim().split(/\s+/)[1]);
+
+  it('are those of the containers that have it, and one of another map may not', async () => {
+    await server.ok(['storage', 'volume', 'create', 'default', 'v1']);
+    await server.ok(['storage', 'volume', 'attach', 'default', 'v1', 'c1', 'disk', '/mnt']);
+    expect(owner('v1')).toBe(await base('c1'));
+    await server.ok(['launch', 'busybox', 'c3', '-c', 'security.idmap.isolated=true']);
+    expect(await refused('storage', 'volume', 'attach', 'default', 'v1', 'c3', 'disk', '/mnt')).toContain('not identical');
+    await server.ok(['storage', 'volume', 'copy', 'default/v1', 'default/v2']);
+    await server.ok(['storage', 'volume', 'detach', 'default', 'v1', 'c1', 'disk']);
+    for (const volume of ['v1', 'v2']) {
+      await server.ok(['storage', 'volume', 'attach', 'default', volume, 'c3', 'disk', '/mnt']);
+      expect(owner(volume)).toBe(await base('c3'));
+      expect(await server.ok(['exec', 'c3', '--', 'stat', '-c', '%u', '/mnt'])).toBe('0\n');
+      await server.ok(['storage', 'volume', 'detach', 'default', volume, 'c3', 'disk']);
+      await server.ok(['storage', 'volume', 'delete', 'default', volume]);
+    }
+    await server.ok(['delete', '-f', 'c3']);
+  });
+
+  it('are as in the container where it is shifted, for containers of every map', async () => {
+    covers('storage_shifted');
+    await server.ok(['storage', 'volume', 'create', 'default', 'v1', 'security.shifted=true']);
+    await server.ok(['launch', 'busybox', 'c3', '-c', 'security.idmap.isolated=true']);
+    for (const instance of ['c1', 'c3']) {
+      await server.ok(['storage', 'volume', 'attach', 'default', 'v1', instance, 'disk', '/mnt']);
+      expect(await server.ok(['exec', instance, '--', 'stat', '-c', '%u', '/mnt'])).toBe('0\n');
+    }
+    expect(owner('v1')).toBe(0);
+    for (const instance of ['c1', 'c3']) await server.ok(['storage', 'volume', 'detach', 'default', 'v1', instance, 'disk']);
+    await server.ok(['storage', 'volume', 'delete', 'default', 'v1']);
+    await server.ok(['delete', '-f', 'c3']);
+  });
+
+  it('stay where it is unmapped', async () => {
+    covers('storage_unmapped');
+    await server.ok(['storage', 'volume', 'create', 'default', 'v1', 'security.unmapped=true']);
+    await server.ok(['storage', 'volume', 'attach', 'default', 'v1', 'c1', 'disk', '/mnt']);
+    expect(owner('v1')).toBe(0);
+    expect(await server.ok(['exec', 'c1', '--', 'stat', '-c', '%u', '/mnt'])).toBe('65534\n');
+    await server.ok(['storage', 'volume', 'detach', 'default', 'v1', 'c1', 'disk']);
+    await server.ok(['storage', 'volume', 'delete', 'default', 'v1']);
+  });
+});
+
 describe('subvolumes that a guest made', () => {
   it('go with a copy to another pool of btrfs, read-only ones as such', async () => {
     await server.ok(['storage', 'create', 'other', 'btrfs', 'size=1GiB']);

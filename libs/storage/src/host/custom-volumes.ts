@@ -2,7 +2,7 @@ import { Undo, fault, parseSize } from '#kit';
 import type { CallContext, HostContext } from '#members';
 import type { SubmitOptions } from '#replica';
 import { checkEtag } from '#api-contract';
-import { type ContentType, checkVolumeConfig, checkVolumeName, expiryOf, type VolumeRef } from '../model/index.js';
+import { type ContentType, checkVolumeConfig, checkVolumeName, expiryOf, withIdmapOf, type VolumeRef } from '../model/index.js';
 import * as state from '../state/index.js';
 import type { Intents } from './intents.js';
 import type { LocalStorage } from './local-storage.js';
@@ -46,7 +46,7 @@ export class CustomVolumes {
       ...given,
       contentType: from.contentType,
       description: given.description || from.description,
-      config: given.config ?? from.config,
+      config: withIdmapOf(from.config, given.config ?? from.config),
     };
     const rows = snapshots.map(({ name, description, config, expiresAt }) => ({ name, description, config, expiresAt }));
     await this.#make(wanted, { snapshots: rows, dropUnknownKeys: given.config === undefined }, call, (config) =>
@@ -129,7 +129,8 @@ export class CustomVolumes {
       await this.storage.setQuota(ref, size);
       undo.add('quota', () => this.storage.setQuota(ref, sizeBefore));
     }
-    await this.context.replica.submit(state.changeVolume, { volume: ref, memberId: this.#memberId, put, ifMatch }, this.#as(call));
+    const kept = { ...put, config: withIdmapOf(before.config, put.config) };
+    await this.context.replica.submit(state.changeVolume, { volume: ref, memberId: this.#memberId, put: kept, ifMatch }, this.#as(call));
     undo.drop();
   }
 
@@ -181,6 +182,10 @@ export class CustomVolumes {
     this.#row(ref);
     this.#refuseMounted(ref, 'Volume is still in use by running instances');
     await this.storage.refresh(ref, source.from);
+    const { config } = this.#row(source.from);
+    const idmap = config['volatile.idmap.last'] ?? '[]';
+    if (idmap !== (this.#row(ref).config['volatile.idmap.last'] ?? '[]'))
+      await this.context.replica.submit(state.recordVolumeIdmap, { volume: ref, memberId: this.#memberId, idmap }, this.#as(call));
     if (!source.snapshots) return;
     const [mine, theirs] = [ref, source.from].map((which) => state.volumeSnapshots(this.#reader, this.#row(which).id)) as [
       state.SnapshotRecord[],

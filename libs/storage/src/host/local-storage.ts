@@ -1,8 +1,9 @@
+import { idmapFromJson, idmapToJson, sameIdmap, shiftTree, type Idmap } from '#host-kit';
 import { KeyedLocks, Undo, fault, parseSize } from '#kit';
 import type { CallContext, HostContext } from '#members';
 import { internalIdentity } from '#replica/state';
 import { type DriverCapabilities, driverDescription, instanceLinkPath, nameOnDisk, volumeKey, type VolumeRef } from '../model/index.js';
-import { deleteVolume, imageVolumes, pool, recordImageVolume } from '../state/index.js';
+import { deleteVolume, imageVolumes, pool, recordImageVolume, recordVolumeIdmap, volume as volumeRow } from '../state/index.js';
 import { sizeBlockFile } from './block-file.js';
 import type { DiskVolume, OptimizedFiles, StorageDriver } from './driver.js';
 import { copyTree, type CopyOptions } from './files.js';
@@ -171,6 +172,22 @@ export class LocalStorage implements StorageHost {
 
   isMounted(volume: VolumeRef): boolean {
     return this.#mounts.has(volumeKey(volume));
+  }
+
+  async remap(volume: VolumeRef, idmap: Idmap): Promise<void> {
+    const { replica, server } = this.context;
+    const { driver, disk } = this.pools.locate(volume);
+    const key = volumeKey(volume);
+    await this.#locks.hold([key], async () => {
+      const onDisk = idmapFromJson(volumeRow(replica.reader, volume, server.memberId).config['volatile.idmap.last'] ?? '');
+      if (sameIdmap(onDisk, idmap)) return;
+      if ((this.#mounts.get(key) ?? 0) > 1) throw fault.conflict('Idmaps of container and storage volume are not identical', { status: 500 });
+      const to = idmapToJson(idmap);
+      await this.intents.during({ kind: 'remap', volume, to }, async () => {
+        await shiftTree(driver.path(disk), onDisk, idmap);
+        await replica.submit(recordVolumeIdmap, { volume, memberId: server.memberId, idmap: to }, { identity: internalIdentity });
+      });
+    });
   }
 
   snapshot(volume: VolumeRef, name: string): Promise<void> {

@@ -1,3 +1,4 @@
+import type { Idmap } from '#host-kit';
 import type { CallContext } from '#members';
 import type { DriverCapabilities, VolumeRef } from '../model/index.js';
 import type { OptimizedFiles, OptimizedSource } from './driver.js';
@@ -36,6 +37,11 @@ export interface StorageHost {
   /** Counted: the last dispose unmounts, where the driver mounts at all. */
   mount(volume: VolumeRef): Promise<MountedVolume>;
   isMounted(volume: VolumeRef): boolean;
+  /**
+   * Gives the files of a custom volume, mounted by the caller, the owners that a map wants ([]: ids as in the container), as LXD has them on disk. The row
+   * says which they have. @throws Fault conflict while others use it with another map
+   */
+  remap(volume: VolumeRef, idmap: Idmap): Promise<void>;
   snapshot(volume: VolumeRef, name: string): Promise<void>;
   removeSnapshot(volume: VolumeRef, name: string): Promise<void>;
   renameSnapshot(volume: VolumeRef, name: string, newName: string): Promise<void>;

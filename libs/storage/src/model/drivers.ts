@@ -96,6 +96,13 @@ export function withPoolDefaults(
   return Object.fromEntries(Object.entries(result).filter(([, value]) => value !== ''));
 }
 
+/** A config for the files of a volume that has another: what is on disk stays said, whoever writes the config. */
+export function withIdmapOf(files: Record<string, string>, config: Record<string, string>): Record<string, string> {
+  const { 'volatile.idmap.last': _, 'volatile.idmap.next': __, ...rest } = config;
+  const kept = ['volatile.idmap.last', 'volatile.idmap.next'].flatMap((key) => (files[key] === undefined ? [] : [[key, files[key]]]));
+  return { ...rest, ...Object.fromEntries(kept) };
+}
+
 /** For a copy to a pool of another driver: what that one does not know falls away. */
 export function knownVolumeKeys(driver: string, config: Record<string, string>): Record<string, string> {
   const { volumeKeys } = driverDescription(driver);

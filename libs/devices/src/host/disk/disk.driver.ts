@@ -133,11 +133,29 @@ export class DiskDriver implements DeviceDriver {
     const row = volumeRow(reader, ref, this.context.server.memberId);
     if (row.contentType === 'block') throw fault.invalid('Custom block volumes cannot be used on containers');
     const key = `${owner.id}/${name}`;
-    let mounted = this.#held.get(key);
-    if (!mounted) this.#held.set(key, (mounted = await this.storage.mount(ref)));
-    // On disk a volume's ids are the container's own; each container sees them through its map, so that several can share it.
-    const idmapped = owner.idmap !== undefined && !isTrue(row.config['security.unmapped']) && (await this.#canShift(owner, mounted.path));
-    return { path: mounted.path, file: false, idmapped };
+    const held = this.#held.get(key);
+    const mounted = held ?? (await this.storage.mount(ref));
+    try {
+      const idmapped = await this.#mapVolume(owner, ref, row.config, mounted.path);
+      this.#held.set(key, mounted);
+      return { path: mounted.path, file: false, idmapped };
+    } catch (error) {
+      if (!held) await mounted[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /**
+   * As LXD: ids on disk are those of the container's map, and containers of other maps may not share the volume; unless it is shifted: then they are as in
+   * the container, and each sees them through its own map. @returns whether the mount is to be mapped
+   */
+  async #mapVolume(owner: DeviceOwner, ref: VolumeRef, config: Readonly<Record<string, string>>, path: string): Promise<boolean> {
+    if (isTrue(config['security.unmapped'])) return false;
+    const shifted = isTrue(config['security.shifted']);
+    await this.storage.remap(ref, shifted ? [] : (owner.idmap ?? []));
+    if (!shifted || owner.idmap === undefined) return false;
+    if (!(await this.#canShift(owner, path))) throw fault.unsupported('Required idmapping abilities not available');
+    return true;
   }
 
   async #checkShift(owner: DeviceOwner, path: string, name: string): Promise<void> {

@@ -81,7 +81,7 @@ describe('a disk of the host', () => {
 });
 
 describe('a volume of a pool', () => {
-  it('is held while an instance runs, and its owners are the container’s own', async () => {
+  it('is held while an instance runs, and shifted, its owners are the container’s own', async () => {
     const path = join(rig.stateDir, 'volume');
     mkdirSync(path);
     const by = { identity: internalIdentity };
@@ -95,11 +95,12 @@ describe('a volume of a pool', () => {
       memberId: 1,
       contentType: 'filesystem',
       description: '',
-      config: {},
+      config: { 'security.shifted': 'true' },
     };
     await rig.replica.submit(createVolume, row as never, by);
     let mounts = 0;
     const storage = {
+      remap: async () => {},
       mount: (): Promise<MountedVolume> => {
         mounts++;
         return Promise.resolve({ path, [Symbol.asyncDispose]: async () => void mounts-- });

@@ -16,6 +16,11 @@ const snapshotsOf = async (name: string): Promise<string[]> =>
 /** What a container has in its root, by the API: it need not run. */
 const read = async (name: string, path = 'root/mark', project = 'default'): Promise<string> =>
   server.ok(['file', 'pull', '--project', project, `${name}/${path}`, '-']);
+/** What the volume of an instance, and that of its first snapshot, were told. */
+const told = async (name: string, pool = 'default'): Promise<string[]> =>
+  Promise.all(
+    [name, `${name}/snap0`].map(async (one) => (await server.ok(['storage', 'volume', 'get', pool, `container/${one}`, 'user.foo'])).trim()),
+  );
 const write = (name: string, text: string, path = 'root/mark'): Promise<string> =>
   server.ok(['file', 'push', '-', `${name}/${path}`, '--create-dirs'], { input: text });
 
@@ -25,11 +30,13 @@ beforeAll(async () => {
   await server.api.change('POST', '/1.0/storage-pools', { name: 'other', driver: 'dir', config: {} });
   await server.api.change('POST', '/1.0/storage-pools', { name: 'fast', driver: 'btrfs', config: { size: '1GiB' } });
   await server.ok(['init', 'busybox', 'c1', '-c', 'user.own=kept']);
+  await server.ok(['storage', 'volume', 'set', 'default', 'container/c1', 'user.foo=old']);
   await write('c1', 'one');
   await server.ok(['snapshot', 'c1', 'snap0']);
   await write('c1', 'two');
   await server.ok(['snapshot', 'c1', 'snap1']);
   await write('c1', 'three');
+  await server.ok(['storage', 'volume', 'set', 'default', 'container/c1', 'user.foo=new']);
 }, 120_000);
 afterAll(() => server?.stop(), 120_000);
 
@@ -42,6 +49,7 @@ describe('lxc copy', () => {
     expect(to.config['user.own']).toBe('kept');
     expect(to.config['volatile.base_image']).toBe(from.config['volatile.base_image']);
     expect(to.config['volatile.uuid']).not.toBe(from.config['volatile.uuid']);
+    expect(await told('c2')).toEqual(['new', 'old']);
     await server.ok(['restore', 'c2', 'snap0']);
     expect([await read('c2'), await read('c1')]).toEqual(['one', 'three']);
     await server.ok(['start', 'c2']);
@@ -170,6 +178,7 @@ describe('lxc export and import', () => {
   it('imports under another name and into another pool, once', async () => {
     covers('backup_override_name', 'container_backup_override_pool');
     await server.ok(['import', file('c1.tar.gz'), 'i1', '-s', 'fast']);
+    expect(await told('i1', 'fast')).toEqual(['new', 'old']);
     expect((await instance('i1')).expanded_devices['root']!['pool']).toBe('fast');
     await server.ok(['restore', 'i1', 'snap1']);
     expect(await read('i1')).toBe('two');

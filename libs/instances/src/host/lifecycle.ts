@@ -35,6 +35,7 @@ export interface Creation {
   /** Templates of which occasion its first start writes. */
   template?: 'create' | 'copy';
   snapshots?: readonly state.NewSnapshotRow[];
+  volume?: state.VolumeWords;
 }
 
 const idmapKeys = ['security.idmap.isolated', 'security.idmap.base', 'security.idmap.size', 'raw.idmap', 'security.privileged'];
@@ -89,7 +90,7 @@ export class InstanceLifecycle {
       config: {
         ...wanted.config,
         'volatile.uuid': wanted.config['volatile.uuid'] ?? randomUUID(),
-        'volatile.cloud-init.instance-id': randomUUID(),
+        'volatile.cloud-init.instance-id': wanted.config['volatile.cloud-init.instance-id'] ?? randomUUID(),
         'volatile.last_state.idmap': wanted.config['volatile.last_state.idmap'] ?? '[]',
         'volatile.apply_template': template ?? '',
         ...missingNicKeys(expanded.devices, expanded.config, around, ports.randomMac),

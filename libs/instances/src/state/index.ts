@@ -8,7 +8,7 @@ export * from './project-limits.js';
 export * from './queries.js';
 export * from './rules.js';
 export * from './snapshot-commands.js';
-export { addSnapshot, instanceUrl, rootVolume, type NewSnapshotRow } from './steps.js';
+export { addSnapshot, instanceUrl, rootVolume, type NewSnapshotRow, type VolumeWords } from './steps.js';
 
 export const instancesState: StateWing = {
   subject: 'instances',

@@ -6,7 +6,7 @@ import { findSnapshot as findVolumeSnapshot, insertVolume, removeVolume, renameV
 import { checkInstanceName, isRootDisk, rootPool } from '../model/index.js';
 import { findInstance, instance, instanceById, instanceEtag, type InstanceRecord } from './queries.js';
 import { checkNics, checkWanted, profilesFor } from './rules.js';
-import { addSnapshot, asJson, emit, refer, rootVolume, setProfiles, type NewSnapshotRow } from './steps.js';
+import { addSnapshot, asJson, emit, refer, rootVolume, setProfiles, type NewSnapshotRow, type VolumeWords } from './steps.js';
 
 export interface NewInstance {
   project: string;
@@ -24,6 +24,8 @@ export interface NewInstance {
   /** Snapshots that come with a copy, oldest first. */
   snapshots?: readonly NewSnapshotRow[];
   createdAt?: string;
+  /** What its volume was told where it comes from. */
+  volume?: VolumeWords;
 }
 
 /** The instance's row, and that of its volume. Nothing is on disk yet: `forgetInstance` takes it back. @returns its id */
@@ -55,7 +57,9 @@ export const createInstance = defineCommand<NewInstance, { id: number }>({
       createdAt ?? ctx.now.toISOString(),
     );
     setProfiles(ctx, id, profiles);
-    insertVolume(ctx, { pool, project, type, name, memberId, contentType: type === 'container' ? 'filesystem' : 'block' });
+    const contentType = type === 'container' ? 'filesystem' : 'block';
+    const { description: words, config: keys } = wanted.volume ?? {};
+    insertVolume(ctx, { pool, project, type, name, memberId, contentType, description: words, config: keys, dropUnknownKeys: true });
     if (snapshots.length > 0) {
       const made = instanceById(ctx.sql, id)!;
       for (const snapshot of snapshots) addSnapshot(ctx, made, snapshot);

@@ -5,8 +5,8 @@ import { devicesUse } from '#profiles/model';
 import type { ProfileRecord } from '#profiles/state';
 import { effectiveProject, setReferences, targetOf } from '#projects/state';
 import type { CommandContext } from '#replica/state';
-import { insertVolumeSnapshot, volumeTarget } from '#storage/state';
-import type { VolumeRef } from '#storage/model';
+import { insertVolumeSnapshot, pool, volumeTarget } from '#storage/state';
+import { knownVolumeKeys, type VolumeRef } from '#storage/model';
 import { rootPool } from '../model/index.js';
 import { instanceById, profileProject, type InstanceRecord } from './queries.js';
 
@@ -32,6 +32,12 @@ export const rootVolume = (record: Pick<InstanceRecord, 'project' | 'name' | 'ty
   name: record.name,
 });
 
+/** Description and config of a volume, or a snapshot of it, that comes with an instance; keys that the pool's driver does not know fall away. */
+export interface VolumeWords {
+  description: string;
+  config: ConfigMap;
+}
+
 /** A snapshot that comes from elsewhere: with a copy, a backup, a migration. */
 export interface NewSnapshotRow {
   name: string;
@@ -41,6 +47,7 @@ export interface NewSnapshotRow {
   devices: DevicesMap;
   createdAt: string;
   expiresAt: string;
+  volume?: VolumeWords;
 }
 
 /** Step: such a snapshot's row, and that of its volume's snapshot. @throws Fault conflict */
@@ -59,7 +66,10 @@ export function addSnapshot(ctx: CommandContext, of: InstanceRecord, snapshot: N
     snapshot.expiresAt,
   );
   const expiresAt = snapshot.expiresAt === '' ? undefined : new Date(snapshot.expiresAt);
-  insertVolumeSnapshot(ctx, rootVolume(of), { name: snapshot.name, expiresAt }, of.memberId);
+  const volume = rootVolume(of);
+  const { driver } = pool(ctx.sql, volume.pool);
+  const { description, config } = snapshot.volume ?? {};
+  insertVolumeSnapshot(ctx, volume, { name: snapshot.name, expiresAt, description, config: config && knownVolumeKeys(driver, config) }, of.memberId);
 }
 
 export function setProfiles(ctx: CommandContext, id: number, profiles: readonly ProfileRecord[]): void {

@@ -17,10 +17,12 @@ import { expand } from '#profiles/model';
 import { profilesNamed } from '#profiles/state';
 import type { Reader } from '#replica/state';
 import type { StorageHost, VolumeRef } from '#storage/host';
+import { findSnapshot as findVolumeSnapshot, volume as volumeNamed } from '#storage/state';
 import { compareSnapshots, copiedConfig } from '../model/index.js';
 import { addSnapshots } from '../state/index.js';
 import type { TransferIntents } from './intents.js';
 import { onPool } from './on-pool.js';
+import { wordsOf } from './volume-words.js';
 
 /** POST /1.0/instances with source.type copy, as the gateway settled it. */
 export interface CopyRequest {
@@ -61,7 +63,9 @@ export class InstanceCopies {
     const devices = this.#devices(request, past ?? from, from, profiles);
     const pool = rootPool(expand(profilesNamed(this.#reader, profileProject(this.#reader, request.project), profiles), {}, devices).devices);
     const taken = request.instanceOnly || past ? [] : snapshots(this.#reader, from.id);
+    const volume = volumeNamed(this.#reader, rootVolume(from), from.memberId);
     const creation: Creation = {
+      volume: wordsOf(past ? findVolumeSnapshot(this.#reader, volume.id, past.name) : volume),
       project: request.project,
       name: request.name,
       type: from.type,
@@ -72,7 +76,7 @@ export class InstanceCopies {
       devices,
       profiles,
       source: { kind: 'copy', from: rootVolume(from), ...(past ? { snapshot: past.name } : {}), snapshots: taken.length > 0 },
-      snapshots: taken.map((one) => this.#row(one, request.project, profiles, pool)),
+      snapshots: taken.map((one) => this.#row(one, volume.id, request.project, profiles, pool)),
       template: 'copy',
     };
     await using _ = await this.#still(from, past, request.allowInconsistent);
@@ -86,11 +90,12 @@ export class InstanceCopies {
     if ((await power.power(to)).state !== 'stopped') throw fault.conflict('Cannot refresh a running instance', { status: 400 });
     const [source, target] = [rootVolume(from), rootVolume(to)];
     if (!instanceOnly) {
+      const volumeId = volumeNamed(this.#reader, source, from.memberId).id;
       const compared = (all: SnapshotRecord[]) => all.map((one) => ({ ...one, createdAt: Date.parse(one.createdAt), row: one }));
       const { send, remove } = compareSnapshots(compared(snapshots(this.#reader, from.id)), compared(snapshots(this.#reader, to.id)));
       for (const name of remove) await this.instances.snapshots.removeWhole(to, name, call);
       for (const { name, row } of send)
-        await this.#addSnapshot(to, this.#row(row, to.project, to.profiles, target.pool), call, () =>
+        await this.#addSnapshot(to, this.#row(row, volumeId, to.project, to.profiles, target.pool), call, () =>
           this.storage.copySnapshot(source, name, target),
         );
     }
@@ -122,9 +127,11 @@ export class InstanceCopies {
     return onPool(this.#reader, request.project, devices, profiles, rootPool(from.expandedDevices));
   }
 
-  #row(one: SnapshotRecord, project: string, profiles: readonly string[], pool: string): NewSnapshotRow {
+  #row(one: SnapshotRecord, volumeId: number, project: string, profiles: readonly string[], pool: string): NewSnapshotRow {
     const { name, description, ephemeral, config, createdAt, expiresAt } = one;
-    return { name, description, ephemeral, config, devices: onPool(this.#reader, project, one.devices, profiles, pool), createdAt, expiresAt };
+    const devices = onPool(this.#reader, project, one.devices, profiles, pool);
+    const volume = wordsOf(findVolumeSnapshot(this.#reader, volumeId, name));
+    return { name, description, ephemeral, config, devices, createdAt, expiresAt, volume };
   }
 
   /** Holds what runs still while it is copied, where the driver copies file by file. */

@@ -13,6 +13,7 @@ import { findPool, pool as poolNamed } from '#storage/state';
 import { type BackupIndex, indexMaxBytes, parseIndex } from '../model/index.js';
 import { Archive } from './archive-read.js';
 import { onPool } from './on-pool.js';
+import { wordsOf } from './volume-words.js';
 import { streamName } from './stream-name.js';
 import type { VolumeReceiver } from './volume-receiver.js';
 
@@ -77,6 +78,7 @@ export class Importer {
       profiles: container.profiles,
       source,
       snapshots: this.#snapshots(project, index, wanted.pool),
+      volume: wordsOf(index.config.volume),
     };
     await this.instances.lifecycle.create(creation, call, signal);
   }
@@ -149,6 +151,7 @@ export class Importer {
         devices: this.#onPool(project, about.devices, about.profiles, pool),
         createdAt: about.created_at,
         expiresAt: about.expires_at.startsWith('0001-') ? '' : about.expires_at,
+        volume: wordsOf(index.config.volume_snapshots.find((one) => one.name === name)),
       };
     });
   }
@@ -163,9 +166,13 @@ export class Importer {
   }
 }
 
-/** In an archive of files the owners are the container's; streams of a file system have what was on disk. What another server chose for its ids is not ours. */
+/**
+ * What is recorded comes back, but what was true of a run only: names of interfaces on that host, its power, another server's choice of ids. In an archive of
+ * files the owners are the container's; streams of a file system have what was on disk.
+ */
 function recordedConfig(config: Record<string, string>, asOnDisk: boolean): Record<string, string> {
-  const kept = Object.fromEntries(Object.entries(config).filter(([key]) => !/^volatile\.idmap\./.test(key)));
+  const ofARun = /^volatile\.(idmap\..*|last_state\.power|.+\.(host_name|last_state\..*))$/;
+  const kept = Object.fromEntries(Object.entries(config).filter(([key]) => !ofARun.test(key)));
   return asOnDisk ? kept : { ...kept, 'volatile.last_state.idmap': '[]' };
 }
 

@@ -34,6 +34,7 @@ import { type Offer, receive, type ReceivePlan } from './migration/receiver.js';
 import { send, type SendPlan } from './migration/sender.js';
 import { idmapOffer, offeredIdmap, offeredSnapshot, snapshotOffer, type SnapshotOffer } from './migration/snapshots.js';
 import { onPool } from './on-pool.js';
+import { wordsOf } from './volume-words.js';
 
 export interface SendRequest {
   /** Of a snapshot to be sent as an instance; '' for the instance itself. */
@@ -147,6 +148,7 @@ export class InstanceMigrations {
             },
             devices,
             template: 'copy',
+            volume: wordsOf(offer.index?.volume),
             snapshots: offers.map((one) => this.#row(one, request.project, request.profiles, pool, offer)),
             source: {
               kind: 'fill',
@@ -209,8 +211,8 @@ export class InstanceMigrations {
   #row(one: SnapshotOffer, project: string, profiles: readonly string[], pool: string, offer: Offer) {
     const { name, config, ephemeral, createdAt, expiresAt } = one;
     const devices = onPool(this.#reader, project, one.devices, profiles, pool);
-    const description = offer.index?.volume_snapshots.find((each) => each.name === name)?.description ?? '';
-    return { name, description, config, devices, ephemeral, createdAt: createdAt.toISOString(), expiresAt };
+    const volume = wordsOf(offer.index?.volume_snapshots.find((each) => each.name === name));
+    return { name, description: '', volume, config, devices, ephemeral, createdAt: createdAt.toISOString(), expiresAt };
   }
 
   /** A root disk on the pool that the request, or a profile, or the project's default profile names. @throws Fault invalid */

@@ -314,7 +314,7 @@ class RaftSimulation {
         this.counts.reincarnated++;
         host.rotten = false;
         host.beginAnew(expected);
-      } else if (host.forgetful && host.messagesHeard > 20) {
+      } else if (host.forgetful && host.messagesHeard > 60 && host.clockMs - host.startedMs > 3_000) {
         require(host.refusals.some(
           ({ reason, by }) => by !== host.id && (reason === 'boot' || reason === 'log'),
         ), 'a disk that was put back is refused by name', () => `${host.id} has heard ${host.messagesHeard} messages`);

@@ -1,6 +1,6 @@
 import { Controller, Inject } from '@nestjs/common';
 import { apiUrl, etagOf, type ConfigMap, type Network } from '#api-contract';
-import { members as clusterMembers } from '#cluster/state';
+import { memberName, members as clusterMembers } from '#cluster/state';
 import {
   Body,
   callContext,
@@ -247,7 +247,7 @@ export class NetworksController {
       used_by: users,
       managed: true,
       status: networkStatus(record),
-      locations: [this.server.memberName()],
+      locations: [...record.members.keys()].map((id) => memberName(this.replica.reader, id)),
     };
   }
 }

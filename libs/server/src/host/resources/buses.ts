@@ -1,5 +1,5 @@
 import os from 'node:os';
-import { driverOf, hexId, known, linkName, names, number, numaNode, text } from './sysfs.js';
+import { driverOf, hexId, known, linkName, names, number, numaNode, text, usbAddress } from './sysfs.js';
 
 const pciRoot = '/sys/bus/pci/devices';
 const usbRoot = '/sys/bus/usb/devices';
@@ -38,10 +38,31 @@ export function gpu(): Record<string, unknown> {
         ...known(pciDriver(at)),
         numa_node: numaNode(at),
         pci_address: address,
-        ...known({ vendor_id: hexId(`${at}/vendor`), product_id: hexId(`${at}/device`) }),
+        ...known({ usb_address: usbAddress(at), vendor_id: hexId(`${at}/vendor`), product_id: hexId(`${at}/device`) }),
+        ...known({ mdev: mdev(`${at}/mdev_supported_types`) }),
       };
     });
   return { cards, total: cards.length };
+}
+
+/** Kinds of virtual cards that a card can be parted into, by name; undefined where it cannot. */
+export function mdev(root: string): Record<string, unknown> | undefined {
+  const kinds = names(root);
+  if (kinds.length === 0) return undefined;
+  return Object.fromEntries(
+    kinds.map((kind) => {
+      const at = `${root}/${kind}`;
+      return [
+        kind,
+        {
+          api: text(`${at}/device_api`) ?? '',
+          available: number(`${at}/available_instances`) ?? 0,
+          ...known({ name: text(`${at}/name`), description: text(`${at}/description`) }),
+          devices: names(`${at}/devices`),
+        },
+      ];
+    }),
+  );
 }
 
 /** What is plugged in: hubs (class 09) and interfaces are passed over. */

@@ -1,5 +1,5 @@
 import os from 'node:os';
-import { driverOf, hexId, known, names, number, numaNode, pciAddress, text } from './sysfs.js';
+import { driverOf, hexId, known, names, number, numaNode, pciAddress, text, usbAddress } from './sysfs.js';
 
 const root = '/sys/class/net';
 
@@ -17,6 +17,7 @@ export function network(): Record<string, unknown> {
       ports: [],
       numa_node: numaNode(`/sys/bus/pci/devices/${address}`),
       pci_address: address,
+      ...known({ usb_address: usbAddress(device) }),
       ...known({ vendor_id: hexId(`/sys/bus/pci/devices/${address}/vendor`), product_id: hexId(`/sys/bus/pci/devices/${address}/device`) }),
     };
     card.ports.push(port(id, at));

@@ -1,4 +1,4 @@
-import { known, names, number, numaNode, pciAddress, text } from './sysfs.js';
+import { known, linkTo, names, number, numaNode, pciAddress, text, usbAddress } from './sysfs.js';
 
 const root = '/sys/class/block';
 const sectorBytes = 512;
@@ -19,12 +19,12 @@ function disk(id: string, at: string): Record<string, unknown> {
     read_only: text(`${at}/ro`) === '1',
     size: bytes(at),
     removable: text(`${at}/removable`) === '1',
-    ...known({ wwn: text(`${at}/wwid`) }),
+    ...known({ wwn: text(`${at}/wwid`), device_path: linkTo('/dev/disk/by-path', id) }),
     numa_node: numaNode(`${at}/device`),
     block_size: number(`${at}/queue/physical_block_size`) ?? 0,
     rpm: number(`${at}/queue/rotational`) ?? 0,
-    ...known({ serial: text(`${at}/device/serial`) }),
-    device_id: '',
+    ...known({ firmware_version: text(`${at}/device/firmware_rev`) ?? text(`${at}/device/rev`), serial: text(`${at}/device/serial`) }),
+    device_id: linkTo('/dev/disk/by-id', id) ?? '',
     partitions: names(at)
       .filter((name) => text(`${at}/${name}/partition`) !== undefined)
       .map((name) => ({
@@ -34,7 +34,7 @@ function disk(id: string, at: string): Record<string, unknown> {
         size: bytes(`${at}/${name}`),
         partition: number(`${at}/${name}/partition`) ?? 0,
       })),
-    ...known({ pci_address: pciAddress(at) }),
+    ...known({ pci_address: pciAddress(at), usb_address: usbAddress(`${at}/device`) }),
   };
 }
 

@@ -1,5 +1,5 @@
-import { readFileSync, readdirSync, readlinkSync } from 'node:fs';
-import { basename } from 'node:path';
+import { readFileSync, readdirSync, readlinkSync, realpathSync } from 'node:fs';
+import { basename, dirname } from 'node:path';
 
 /** A file of /sys or /proc without its final newline; undefined when there is none, or when the device does not tell. */
 export function text(path: string): string | undefined {
@@ -54,6 +54,24 @@ export function pciAddress(device: string): string | undefined {
   const words = (linkTarget(device) ?? '').split('/').filter((word) => /^[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-9a-f]$/i.test(word));
   return words.at(-1);
 }
+
+/** Where the USB device that a class device hangs on is plugged in, as BUS:DEVICE; undefined for what hangs on none. */
+export function usbAddress(device: string): string | undefined {
+  let at: string;
+  try {
+    at = realpathSync(device);
+  } catch {
+    return undefined;
+  }
+  for (; at !== dirname(at); at = dirname(at)) {
+    const [bus, number] = [text(`${at}/busnum`), text(`${at}/devnum`)];
+    if (bus !== undefined && number !== undefined) return `${bus}:${number}`;
+  }
+  return undefined;
+}
+
+/** The first name in a folder of links (/dev/disk/by-id …) that leads to a device. */
+export const linkTo = (folder: string, device: string): string | undefined => names(folder).find((name) => linkName(`${folder}/${name}`) === device);
 
 /** NUMA node of a device; those that have none are of node 0. */
 export const numaNode = (device: string): number => Math.max(0, number(`${device}/numa_node`) ?? 0);

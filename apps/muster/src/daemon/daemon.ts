@@ -41,9 +41,8 @@ export async function startDaemon({ stateDir, log, group }: DaemonOptions): Prom
   const clock = systemClock;
   const local = openLocalStore(join(stateDir, 'local.db'));
   const store = new NetworkStore(local);
-  const peers = store.read();
-  const identity = new ClusterIdentity(stateDir, await serverCertificate(stateDir, hostname()), peers.length > 0);
-  const { replica, membership, services, endEarly } = await openMember({ stateDir, log, local, identity, peers });
+  const identity = new ClusterIdentity(stateDir, await serverCertificate(stateDir, hostname()), store.read().length > 0);
+  const { replica, membership, services, endEarly } = await openMember({ stateDir, log, local, identity, store });
 
   const memberName = (): string => membership.name;
   const remote = new RemoteMembers({
@@ -65,8 +64,10 @@ export async function startDaemon({ stateDir, log, group }: DaemonOptions): Prom
     version,
     certificate: () => identity.pair.certificate,
     fingerprint: () => identity.fingerprint,
+    autostarted: () => autostarted.promise,
     shutdown: () => stopServices(true),
   };
+  const autostarted = Promise.withResolvers<void>();
   const context = { replica, local, members, server, naming: namingOf(stateDir), clock, log };
   const listeners = (): ClusterListeners => ({
     useCertificate: (pair) => gateway.useCertificate(pair),
@@ -109,7 +110,7 @@ export async function startDaemon({ stateDir, log, group }: DaemonOptions): Prom
     providers,
   });
   log.info({ ms: Date.now() - startedAt.getTime(), socket: gateway.socketPath, stateDir }, 'serving');
-  agent.autostart();
+  void agent.autostart().finally(autostarted.resolve);
 
   const { promise: ended, resolve } = Promise.withResolvers<void>();
   let stopping: Promise<void> | undefined;

@@ -1,6 +1,6 @@
 import { listenForEngine } from '#apps/api-gateway';
 import { schema } from '#apps/member-agent';
-import { type ClusterIdentity, Membership } from '#cluster/host';
+import { type ClusterIdentity, Membership, type NetworkStore } from '#cluster/host';
 import type { Logger } from '#kit';
 import { Services } from '#members';
 import { type EngineNetwork, type LocalStore, type MemberReplica, openReplica } from '#replica';
@@ -11,8 +11,8 @@ export interface OpenMemberOptions {
   log: Logger;
   local: LocalStore;
   identity: ClusterIdentity;
-  /** As this member last knew them; none when it stands alone. */
-  peers: EngineNetwork['peers'];
+  /** Its peers, as this member last knew them; none when it stands alone. */
+  store: NetworkStore;
 }
 
 export interface OpenMember {
@@ -27,7 +27,8 @@ export interface OpenMember {
  * The replica, and who is in it. A member of a cluster is reached by the others' engines from before its own is open: without a majority it would wait for
  * them, and they for it.
  */
-export async function openMember({ stateDir, log, local, identity, peers }: OpenMemberOptions): Promise<OpenMember> {
+export async function openMember({ stateDir, log, local, identity, store }: OpenMemberOptions): Promise<OpenMember> {
+  const peers = store.read();
   const worker = new URL('../../../member-agent/src/engine-worker.js', import.meta.url);
   const network: EngineNetwork = { ...(identity.clusterPair ? { credentials: identity.clusterPair } : {}), peers };
   const waiting: number[] = [];
@@ -49,5 +50,12 @@ export async function openMember({ stateDir, log, local, identity, peers }: Open
     },
   });
   const { member } = await replica.status();
-  return { replica, membership: new Membership(replica, member.id), services: new Services(), endEarly: async () => early?.() };
+  const membership = new Membership(replica, member.id);
+  if (peers.length > 0 && !membership.clustered) {
+    // It ended on its way into a cluster, or out of one: its database says that it stands alone.
+    log.warn({}, 'found what is left of a cluster that this server is no member of');
+    identity.drop();
+    store.write([]);
+  }
+  return { replica, membership, services: new Services(), endEarly: async () => early?.() };
 }

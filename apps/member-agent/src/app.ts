@@ -29,8 +29,8 @@ export interface RunningAgent extends Running {
   readonly warnings: Warnings;
   readonly server: ServerHost;
   readonly cluster: ClusterHost | undefined;
-  /** Starts what should run, once everything listens. Returns at once; a failure is a warning. */
-  autostart(): void;
+  /** Starts what should run, once everything listens. Never throws: a failure is a warning. */
+  autostart(): Promise<void>;
   /** `host`: the machine goes down, so what runs on this member is stopped too. Without it a restart of the daemon stops no instance and no network. */
   stop(options?: { host?: boolean; operationsMs?: number }): Promise<void>;
 }
@@ -93,7 +93,7 @@ export async function startAgent(context: AgentContext): Promise<RunningAgent> {
     warnings,
     server,
     cluster,
-    autostart: () => void instances.autostart(),
+    autostart: () => instances.autostart(),
     async stop(options = {}) {
       goesDown = options.host ?? false;
       operationsMs = options.operationsMs ?? operationsMsDefault;

@@ -14,6 +14,8 @@ export interface ServerInfo {
   /** PEM of the server certificate. */
   certificate(): string;
   fingerprint(): string;
+  /** Resolves once what starts by itself was started, or could not be. Absent: nothing does. */
+  autostarted?(): Promise<void>;
   /** Stops the daemon: answers when all is stopped. */
   shutdown(options: { force: boolean }): Promise<void>;
 }

@@ -17,9 +17,10 @@ export class InternalController {
     @Optional() @Inject(SQL_BRIDGE) private readonly bridge: SqlBridge = noBridge,
   ) {}
 
-  /** Only reached once the daemon is up: while it starts, the door answers. */
+  /** Only reached once the daemon is up (while it starts, the door answers); answers when instances that start by themselves have been started. */
   @Route('GET', '/internal/ready', { access: 'local' })
-  ready(): Reply {
+  async ready(): Promise<Reply> {
+    await this.server.autostarted?.();
     return reply.empty();
   }
 

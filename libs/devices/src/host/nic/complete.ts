@@ -9,7 +9,9 @@ export async function completeNic(
   device: Device,
   options: { mac: boolean },
 ): Promise<Record<string, string> & { name: string }> {
-  const nic = effectiveNic(name, device, owner.config);
+  // A host_name that is recorded is of a run before, or came with a backup: only what the user says counts.
+  const { host_name: _, ...nic } = effectiveNic(name, device, owner.config);
+  if (device['host_name']) nic['host_name'] = device['host_name'];
   const made: Record<string, string> = {};
   if (options.mac && !nic['hwaddr']) made['hwaddr'] = randomMac();
   if (!nic['name']) made['name'] = freeNicName(owner.devices, owner.config);

@@ -1,4 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import type { DeviceOwner } from '../device-driver.js';
+import { completeNic } from './complete.js';
 import { encodePath, fstabWord, relativePath } from '../disk/encode.js';
 import { throttleOf } from '../disk/limits.js';
 import { nodeSpec, deviceRule } from '../unix/node.js';
@@ -56,4 +58,10 @@ it('reads limits, routes and nodes', () => {
   const spec = nodeSpec({ uid: '5', gid: '99' }, { type: 'char', major: 10, minor: 232 }, '/dev/kvm', idmap);
   expect(spec).toMatchObject({ target: 'dev/kvm', mode: 0o660, owner: { uid: 1005, gid: 99 } });
   expect(deviceRule(spec)).toBe('c 10:232 rwm');
+});
+
+it('gives a nic a host name only where the user says one: what is recorded is of a run before, or of the instance that a backup was made of', async () => {
+  const owner = { config: { 'volatile.eth0.host_name': 'veth1234', 'volatile.eth0.name': 'eth0' }, devices: {} } as unknown as DeviceOwner;
+  expect(await completeNic(owner, 'eth0', { type: 'nic', nictype: 'p2p' }, { mac: false })).not.toHaveProperty('host_name');
+  expect(await completeNic(owner, 'eth0', { type: 'nic', nictype: 'p2p', host_name: 'mine' }, { mac: false })).toMatchObject({ host_name: 'mine' });
 });

@@ -80,6 +80,21 @@ describe('the machine', () => {
     expect(gpu!.cards).toHaveLength(gpu!.total);
     expect(system).toMatchObject({ uuid: expect.any(String), type: expect.stringMatching(/^(physical|virtual-machine|container)$/) });
   });
+
+  it('is shown with its disks and network cards, and where they are plugged in', async () => {
+    covers('resources_disk_sata', 'resources_disk_id', 'resources_disk_address', 'resources_network_usb', 'resources_gpu_usb', 'resources_gpu_mdev');
+    const { storage, network } = await get<Record<string, { total: number } & Record<string, Document[]>>>('/1.0/resources');
+    expect(storage!.disks).toHaveLength(storage!.total);
+    for (const disk of storage!.disks!)
+      expect(disk).toMatchObject({
+        size: expect.any(Number),
+        block_size: expect.any(Number),
+        rpm: expect.any(Number),
+        device_id: expect.any(String),
+      });
+    expect(network!.cards).toHaveLength(network!.total);
+    for (const { usb_address } of [...storage!.disks!, ...network!.cards!]) expect(usb_address ?? '1:1').toMatch(/^\d+:\d+$/);
+  });
 });
 
 describe('every object', () => {
@@ -188,6 +203,32 @@ describe('a container', () => {
     const based = await map({ 'security.idmap.base': String(Number(isolated.shown[0]!.Hostid) + 65_536) });
     expect(based.shown[0]!.Hostid).toBe(Number(isolated.shown[0]!.Hostid) + 65_536);
     await map({ 'security.idmap.isolated': '', 'security.idmap.size': '', 'security.idmap.base': '' });
+  });
+
+  it('has the processors and the memory of the type that it is made of', async () => {
+    covers('resource_limits');
+    await server.ok(['init', 'busybox', 'typed', '--type', 'c2-m1']);
+    expect((await get<Instance>('/1.0/instances/typed')).config).toMatchObject({ 'limits.cpu': '2', 'limits.memory': expect.stringMatching(/^1/) });
+    await server.ok(['delete', 'typed']);
+  });
+
+  it('has the settings of its own kernel that its keys say', async () => {
+    covers('linux_sysctl');
+    await patch('/1.0/instances/c1', { config: { 'linux.sysctl.net.ipv4.ip_forward': '1' } });
+    await server.ok(['restart', '-f', 'c1']);
+    expect(await server.ok(['exec', 'c1', '--', 'cat', '/proc/sys/net/ipv4/ip_forward'])).toBe('1\n');
+    await patch('/1.0/instances/c1', { config: { 'linux.sysctl.net.ipv4.ip_forward': '' } });
+  });
+
+  it('becomes an image that is compressed as is wanted, as a file system even', async () => {
+    covers('compression_squashfs');
+    await server.ok(['publish', '--force', 'c1', '--alias', 'squashed', '--compression', 'squashfs']);
+    await server.ok(['init', 'squashed', 'from-squashed']);
+    for (const args of [
+      ['delete', 'from-squashed'],
+      ['image', 'delete', 'squashed'],
+    ])
+      await server.ok(args);
   });
 
   it('has the limits of the kernel that its keys say', async () => {

@@ -21,14 +21,14 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     fields: ['InstancePut.restore'],
   },
   container_host_shutdown_timeout: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'container_host_shutdown_timeout',
     keys: ['instance:boot.host_shutdown_timeout'],
     routes: ['PATCH /1.0/instances/{name}', 'PUT /internal/shutdown'],
     fields: ['Instance.config'],
   },
   container_stop_priority: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'container_stop_priority',
     keys: ['instance:boot.stop.priority'],
     routes: ['PATCH /1.0/instances/{name}'],
@@ -498,7 +498,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     routes: ['POST /1.0/storage-pools'],
   },
   resource_limits: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'instance_types',
     keys: ['instance:limits.cpu', 'instance:limits.memory'],
     routes: ['POST /1.0/instances'],
@@ -1215,7 +1215,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     fields: ['Image.type', 'ImageAliasesEntry.type', 'ImageSource.image_type'],
   },
   resources_disk_sata: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'resources_disk_sata',
     routes: ['GET /1.0/resources'],
     fields: [
@@ -1268,7 +1268,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     routes: ['PATCH /1.0/instances/{name}'],
   },
   compression_squashfs: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'compression_squashfs',
     routes: ['POST /1.0/images', 'POST /1.0/instances/{name}/backups', 'POST /1.0/instances'],
   },
@@ -1337,7 +1337,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     fields: ['ClusterMember.architecture'],
   },
   resources_disk_id: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'resources_disk_id',
     routes: ['GET /1.0/resources'],
     fields: ['ResourcesStorageDisk.device_id'],
@@ -1396,7 +1396,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     routes: ['GET /1.0'],
     fields: ['ServerEnvironment.firewall'],
   },
-  projects_limits: { status: 'declared' },
+  projects_limits: { status: 'implemented' },
   container_syscall_intercept_hugetlbfs: {
     status: 'declared',
     spec: 'container_syscall_intercept_hugetlbfs',
@@ -1557,7 +1557,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
   custom_block_volumes: { status: 'declared' },
   clustering_failure_domains: { status: 'implemented' },
   resources_gpu_mdev: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'resources_gpu_mdev',
     routes: ['GET /1.0/resources'],
     fields: [
@@ -1576,7 +1576,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     fields: ['InstanceConsolePost.type', 'operation.metadata.fds'],
   },
   projects_limits_disk: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'projects_limits_disk',
     keys: ['project:limits.disk'],
     routes: ['PATCH /1.0/projects/{name}', 'GET /1.0/projects/{name}/state'],
@@ -1616,13 +1616,13 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     fields: ['ResourcesPCIDevice.iommu_group'],
   },
   resources_network_usb: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'resources_network_usb',
     routes: ['GET /1.0/resources'],
     fields: ['ResourcesNetworkCard.usb_address'],
   },
   resources_disk_address: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'resources_disk_address',
     routes: ['GET /1.0/resources'],
     fields: ['ResourcesStorageDisk.pci_address', 'ResourcesStorageDisk.usb_address'],
@@ -1630,7 +1630,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
   network_physical_ovn_ingress_mode: { status: 'declared' },
   network_ovn_dhcp: { status: 'declared' },
   network_physical_routes_anycast: { status: 'declared' },
-  projects_limits_instances: { status: 'declared' },
+  projects_limits_instances: { status: 'implemented' },
   network_state_vlan: {
     status: 'declared',
     spec: 'network_state_vlan',
@@ -1757,7 +1757,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     fields: ['EventLifecycleRequestor.username', 'EventLifecycleRequestor.protocol', 'EventLifecycleRequestor.address'],
   },
   resources_gpu_usb: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'resources_gpu_usb',
     routes: ['GET /1.0/resources'],
     fields: ['ResourcesGPUCard.usb_address'],
@@ -1787,7 +1787,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
   },
   clustering_config: { status: 'implemented' },
   network_peer: { status: 'declared' },
-  linux_sysctl: { status: 'declared' },
+  linux_sysctl: { status: 'implemented' },
   network_dns: { status: 'declared' },
   ovn_nic_acceleration: { status: 'declared' },
   certificate_self_renewal: { status: 'declared' },

@@ -10,7 +10,7 @@ import { findProfile } from '#profiles/state';
 import type { Reader } from '#replica/state';
 import type { StorageHost, VolumeRef, VolumeSource } from '#storage/host';
 import { findPool, pool as poolNamed } from '#storage/state';
-import { type BackupIndex, indexMaxBytes, parseIndex } from '../model/index.js';
+import { type BackupIndex, indexMaxBytes, parseIndex, withoutRun } from '../model/index.js';
 import { Archive } from './archive-read.js';
 import { onPool } from './on-pool.js';
 import { wordsOf } from './volume-words.js';
@@ -166,15 +166,9 @@ export class Importer {
   }
 }
 
-/**
- * What is recorded comes back, but what was true of a run only: names of interfaces on that host, its power, another server's choice of ids. In an archive of
- * files the owners are the container's; streams of a file system have what was on disk.
- */
-function recordedConfig(config: Record<string, string>, asOnDisk: boolean): Record<string, string> {
-  const ofARun = /^volatile\.(idmap\..*|last_state\.power|.+\.(host_name|last_state\..*))$/;
-  const kept = Object.fromEntries(Object.entries(config).filter(([key]) => !ofARun.test(key)));
-  return asOnDisk ? kept : { ...kept, 'volatile.last_state.idmap': '[]' };
-}
+/** In an archive of files the owners are the container's; streams of a file system have what was on disk. */
+const recordedConfig = (config: Record<string, string>, asOnDisk: boolean): Record<string, string> =>
+  asOnDisk ? withoutRun(config) : { ...withoutRun(config), 'volatile.last_state.idmap': '[]' };
 
 /** What must be a directory or a file is that, and no link to elsewhere. @throws Fault invalid */
 export async function checkInstanceTree(path: string): Promise<void> {

@@ -23,7 +23,7 @@ import { findProfile, profilesNamed } from '#profiles/state';
 import type { Reader } from '#replica/state';
 import type { MountedVolume, StorageHost } from '#storage/host';
 import { configOn, findPool, pool as poolNamed } from '#storage/state';
-import { compareSnapshots } from '../model/index.js';
+import { compareSnapshots, withoutRun } from '../model/index.js';
 import { addSnapshots } from '../state/index.js';
 import { instanceConfig } from './backup-config.js';
 import { checkInstanceTree } from './importer.js';
@@ -142,7 +142,7 @@ export class InstanceMigrations {
             ...about,
             type: 'container',
             config: {
-              ...config,
+              ...withoutRun(config),
               ...(request.baseImage ? { 'volatile.base_image': request.baseImage } : {}),
               'volatile.last_state.idmap': idmapOffer(offer.header.idmap),
             },
@@ -212,7 +212,7 @@ export class InstanceMigrations {
     const { name, config, ephemeral, createdAt, expiresAt } = one;
     const devices = onPool(this.#reader, project, one.devices, profiles, pool);
     const volume = wordsOf(offer.index?.volume_snapshots.find((each) => each.name === name));
-    return { name, description: '', volume, config, devices, ephemeral, createdAt: createdAt.toISOString(), expiresAt };
+    return { name, description: '', volume, config: withoutRun(config), devices, ephemeral, createdAt: createdAt.toISOString(), expiresAt };
   }
 
   /** A root disk on the pool that the request, or a profile, or the project's default profile names. @throws Fault invalid */

@@ -5,6 +5,13 @@ export function isCopiedKey(key: string, options: { remote: boolean }): boolean 
   return !key.startsWith('volatile.');
 }
 
+/** What was true of a run on another server only: names of interfaces on that host, power, the ids chosen there. It is not taken over, whatever else is. */
+const ofARun = /^volatile\.(idmap\..*|last_state\.power|.+\.(host_name|last_state\..*))$/;
+
+/** The config of an instance that comes from elsewhere with its volatile keys: a backup, a move. */
+export const withoutRun = (config: Record<string, string>): Record<string, string> =>
+  Object.fromEntries(Object.entries(config).filter(([key]) => !ofARun.test(key)));
+
 /** A copy's config: what the request says, and else the source's. */
 export function copiedConfig(source: Record<string, string>, requested: Record<string, string>): Record<string, string> {
   const kept = Object.entries(source).filter(([key]) => isCopiedKey(key, { remote: false }));

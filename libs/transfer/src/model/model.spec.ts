@@ -133,6 +133,19 @@ describe('copies', () => {
     });
   });
 
+  it('that come with their volatile keys do not bring what was true of a run', () => {
+    const kept = { 'volatile.uuid': '1', 'volatile.eth0.hwaddr': 'aa', 'volatile.last_state.idmap': '[]', 'user.a': '1' };
+    const gone = {
+      'volatile.eth0.host_name': 'veth1',
+      'volatile.a.b.host_name': 'veth2',
+      'volatile.eth0.last_state.mtu': '1500',
+      'volatile.last_state.power': 'RUNNING',
+      'volatile.idmap.next': '[]',
+      'volatile.idmap.base': '0',
+    };
+    expect(withoutRun({ ...kept, ...gone })).toEqual(kept);
+  });
+
   it('send what the target lacks or has from another time', () => {
     const source = [
       { name: 'a', createdAt: 1000 },

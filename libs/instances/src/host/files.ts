@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { text } from 'node:stream/consumers';
 import { join, posix } from 'node:path';
-import { fromHost, RootDir, toHost, type Idmap, type Owner } from '#host-kit';
+import { errorCode, fromHost, RootDir, toHost, type Idmap, type Owner } from '#host-kit';
 import { Fault, fault } from '#kit';
 import type { CallContext, FileReply } from '#members';
 import { isRunning } from '../model/index.js';
@@ -87,7 +87,9 @@ export class InstanceFiles {
     } else if (write.type === 'file') {
       if (write.append && !followed(root, path)) throw fault.notFound('Not Found');
       const file = root.openForWriting(path, { append: write.append, mode: write.mode ?? 0o644, owner });
-      await pipeline(write.body, file.writeStream());
+      await pipeline(write.body, file.writeStream()).catch((error: unknown) => {
+        throw full(error, path) ?? error;
+      });
     } else throw fault.invalid(`Bad file type: ${write.type}`);
     this.tools.tell(record, 'instance-file-pushed', by, { path });
   }
@@ -169,3 +171,6 @@ function linkTarget(root: RootDir, path: string): string | undefined {
     throw error;
   }
 }
+
+const full = (error: unknown, path: string): Fault | undefined =>
+  ['ENOSPC', 'EDQUOT'].includes(errorCode(error) ?? '') ? fault.unavailable(`No space left for ${path}`, { cause: error }) : undefined;

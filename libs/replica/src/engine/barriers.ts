@@ -54,6 +54,12 @@ export class Barriers {
     this.settle();
   }
 
+  /** Somebody vouches for the index without being asked by the rounds that are under way: they are answered. */
+  vouched(index: number): void {
+    for (const round of this.#rounds.values()) round.index ??= index;
+    this.settle();
+  }
+
   /** To be called whenever the applied index has risen. */
   settle(): void {
     const applied = this.applied();

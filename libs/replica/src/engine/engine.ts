@@ -87,6 +87,7 @@ export class Engine implements EngineFace {
       (context) => {
         node.readIndex(context, clock.monotonicMs());
         this.#consensus.pump();
+        this.#vouchAlone();
       },
       () => machine.standing().index,
     );
@@ -289,7 +290,10 @@ export class Engine implements EngineFace {
       snapshotWanted: () => this.#snapshots.want(),
       snapshotChunk: (chunk) => this.#snapshots.chunk(chunk),
       snapshotInstall: (install) => this.#snapshots.installDue(install),
-      noSpace: () => this.#foundNoSpace(),
+      noSpace: () => {
+        this.#foundNoSpace();
+        this.#vouchAlone();
+      },
       leaveJointDue: () => this.#proposer.leaveJoint(),
       refused: (refusals) => this.#refused(refusals),
       fatal: this.parts.fatal,
@@ -461,6 +465,16 @@ export class Engine implements EngineFace {
     this.#proposer.refuseAll(fault.unavailable(NO_SPACE, { retryAfterS: 5 }));
     // With nobody to hand over to, it stays in office: reads need it, and they write nothing.
     if (node.status().configuration.voters.length > 1) node.setPromotable(false, clock.monotonicMs());
+  }
+
+  /**
+   * A wheel that found no space does not turn for reads either. Where there is no other voter, what is applied is all that anybody was ever told of, and
+   * nobody else can add to it: reads go on.
+   */
+  #vouchAlone(): void {
+    const { voters, outgoing } = this.parts.node.status().configuration;
+    if (this.#consensus.stuck && this.#office.role === 'leader' && voters.length === 1 && outgoing.length === 0)
+      this.#barriers.vouched(this.parts.machine.standing().index);
   }
 
   #foundSpace(): void {

@@ -172,6 +172,31 @@ describe('instances of a cluster', () => {
   }, 120_000);
 });
 
+describe('pools of a cluster', () => {
+  it('are defined for each member first, then made by all; what one cannot do shows, and is no loss', async () => {
+    const create = (...more: string[]): Promise<{ stderr: string; code: number }> => n(2).lxc(['storage', 'create', 'second', 'dir', ...more]);
+    expect((await create()).stderr).toContain('Pool not pending on any node');
+    for (const target of ['n1', 'n2']) expect((await create('--target', target)).code).toBe(0);
+    expect((await create()).stderr).toContain('Pool not defined on nodes: n3');
+    expect((await create('--target', 'n3', 'source=/no/such/place')).code).toBe(0);
+    expect(await n(1).ok(['storage', 'show', 'second'])).toContain('status: Pending');
+    expect((await create()).code).toBe(1);
+    expect(await n(1).ok(['storage', 'show', 'second'])).toContain('status: Errored');
+    await n(1).ok(['storage', 'delete', 'second']);
+    for (const target of ['n1', 'n2', 'n3']) await n(3).ok(['storage', 'create', 'second', 'dir', '--target', target]);
+    await n(3).ok(['storage', 'create', 'second', 'dir']);
+    expect(await n(1).ok(['storage', 'show', 'second'])).toMatch(/config: {}\n[^]*status: Created\nlocations:\n- n1\n- n2\n- n3/);
+    for (const [at, server] of servers.slice(0, 3).entries()) {
+      expect(await n(1).ok(['storage', 'show', 'second', '--target', `n${at + 1}`])).toContain(`source: ${server.dir}/storage-pools/second`);
+    }
+    await n(1).ok(['storage', 'volume', 'create', 'second', 'v', '--target', 'n3']);
+    expect(await n(2).ok(['storage', 'volume', 'show', 'second', 'v'])).toContain('location: n3');
+    expect((await n(2).lxc(['storage', 'delete', 'second'])).stderr).toContain('in use');
+    await n(2).ok(['storage', 'volume', 'delete', 'second', 'v']);
+    await n(2).ok(['storage', 'delete', 'second']);
+  }, 120_000);
+});
+
 describe('a cluster in trouble', () => {
   it('goes on when its leader is killed, through every member that is left', async () => {
     const leader = await leaderOf(n(1));

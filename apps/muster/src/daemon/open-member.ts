@@ -56,6 +56,7 @@ export async function openMember({ stateDir, log, local, identity, store }: Open
     log.warn({}, 'found what is left of a cluster that this server is no member of');
     identity.drop();
     store.write([]);
+    replica.configure({ peers: [] });
   }
   return { replica, membership, services: new Services(), endEarly: async () => early?.() };
 }

@@ -196,7 +196,15 @@ describe.skipIf(cannotRunContainers())('the instances of a member', () => {
   it('have a snapshot at each start where their schedule says so', async () => {
     await rig.createBusybox('c1');
     const { architecture, description, ephemeral, config, devices, profiles, stateful } = rig.record('c1');
-    const put = { architecture, description, ephemeral, devices, profiles, stateful, config: { ...config, 'snapshots.schedule': '@Startup, @daily' } };
+    const put = {
+      architecture,
+      description,
+      ephemeral,
+      devices,
+      profiles,
+      stateful,
+      config: { ...config, 'snapshots.schedule': '@Startup, @daily' },
+    };
     await rig.ok(rig.calls.replaceInstance({ instance: c1, put, ifMatch: '' }, call));
     await rig.act('c1', 'start');
     expect((await rig.act('c1', 'restart', { force: true })).err).toBe('');

@@ -33,18 +33,12 @@ export class InstanceSnapshots {
 
   /** Of an instance that is about to start, if its schedule says `@startup`. Whoever starts it holds it. @throws Fault */
   async atStartup(record: InstanceRecord, by: CallContext): Promise<void> {
-    const schedule = record.expandedConfig['snapshots.schedule'] ?? '';
-    if (
-      schedule
-        .toLowerCase()
-        .split(/\s*,\s*/)
-        .includes('@startup')
-    )
-      await this.#createHeld(record, { name: this.nextName(record), stateful: false }, by);
+    const words = (record.expandedConfig['snapshots.schedule'] ?? '').toLowerCase().split(/\s*,\s*/);
+    if (words.includes('@startup')) await this.#createHeld(record, { name: this.nextName(record), stateful: false }, by);
   }
 
   async #createHeld(record: InstanceRecord, { name, stateful, expiresAt }: NewSnapshot, by: CallContext): Promise<void> {
-    const { writer, ports, paths, log } = this.tools;
+    const { writer, ports, log } = this.tools;
     const { project, name: instance } = record;
     await this.intents.during({ kind: 'snapshot', id: record.id, snapshot: name }, async () => {
       await using undo = new Undo(log);

@@ -125,11 +125,15 @@ export interface InstanceFilter {
 function where({ projects, type, memberId, ids }: InstanceFilter): { sql: string; values: SqlValue[] } {
   const conditions: string[] = [];
   const values: SqlValue[] = [];
+  const condition = (sql: string, value: SqlValue): void => {
+    conditions.push(sql);
+    values.push(value);
+  };
   // One parameter however many values there are: the statement stays the same.
-  if (projects) conditions.push('i.project IN (SELECT value FROM json_each(?))') && values.push(JSON.stringify(projects));
-  if (ids) conditions.push('i.id IN (SELECT value FROM json_each(?))') && values.push(JSON.stringify(ids));
-  if (type) conditions.push('i.type = ?') && values.push(type);
-  if (memberId !== undefined) conditions.push('i.member_id = ?') && values.push(memberId);
+  if (projects) condition('i.project IN (SELECT value FROM json_each(?))', JSON.stringify(projects));
+  if (ids) condition('i.id IN (SELECT value FROM json_each(?))', JSON.stringify(ids));
+  if (type) condition('i.type = ?', type);
+  if (memberId !== undefined) condition('i.member_id = ?', memberId);
   return { sql: conditions.length > 0 ? ` WHERE ${conditions.join(' AND ')}` : '', values };
 }
 

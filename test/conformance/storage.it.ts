@@ -327,6 +327,17 @@ describe('lxc image', () => {
     await server.ok(['image', 'delete', own.fingerprint]);
   });
 
+  it('is published as squashfs, and instances are made of that', async () => {
+    await server.ok(['stop', '-f', 'c1']);
+    await server.ok(['publish', 'c1', '--alias', 'squashed', '--compression', 'squashfs']);
+    await server.ok(['init', 'squashed', 'c3']);
+    expect(existsSync(join(server.dir, 'containers/c3/rootfs/bin/busybox'))).toBe(true);
+    await server.ok(['export', 'c3', join(server.dir, 'client/c3.squashfs'), '--compression', 'squashfs']);
+    await server.ok(['delete', 'c3']);
+    await server.ok(['image', 'delete', 'squashed']);
+    await server.ok(['start', 'c1']);
+  });
+
   it('leaves a pool by itself, and comes back when it is wanted', async () => {
     covers('storage_images_delete');
     const path = `/1.0/storage-pools/fast/volumes/image/${fingerprint}`;

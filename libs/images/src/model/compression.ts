@@ -4,7 +4,7 @@ import { fault } from '#kit';
 export interface Compression {
   program?: string;
   args: readonly string[];
-  /** The program cannot write to a pipe: it makes the file named by its last argument. */
+  /** The program cannot write to a pipe: it writes the file named by its last argument, which may be there, empty. */
   intoFile?: true;
 }
 
@@ -25,7 +25,7 @@ export function parseCompression(algorithm: string): Compression {
   if (name === 'none' && options.length === 0) return { args: [] };
   const bad = options.find((word) => !option.test(word) || refused.test(word));
   if (bad !== undefined) throw fault.invalid(`Invalid compression algorithm "${algorithm}": option "${bad}" is not allowed`);
-  if (name === 'squashfs') return { program: 'sqfstar', args: ['-quiet', '-no-progress', '-comp', 'xz', ...options], intoFile: true };
+  if (name === 'squashfs') return { program: 'sqfstar', args: ['-quiet', '-no-progress', '-force', '-comp', 'xz', ...options], intoFile: true };
   if (!programs.some((known) => known === name)) throw fault.invalid(`Invalid compression algorithm "${algorithm}"`);
   return { program: name, args: ['-c', ...options, ...(nameless.includes(name) ? ['-n'] : [])] };
 }

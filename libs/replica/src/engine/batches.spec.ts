@@ -171,8 +171,8 @@ describe('batches', () => {
     };
     await start({ connect });
     await add('a');
-    const { page_count: pages } = db?.prepare('PRAGMA page_count').get() as { page_count: number };
-    db?.exec(`PRAGMA max_page_count = ${pages + 2}`);
+    const { page_count: pages } = db!.prepare('PRAGMA page_count').get() as { page_count: number };
+    db!.exec(`PRAGMA max_page_count = ${pages + 2}`);
     const big = { name: 'big', config: { fill: 'x'.repeat(50_000) } };
     await expect(engine.submit(request(addPet, big))).rejects.toMatchObject({
       kind: 'unavailable',

@@ -21,7 +21,8 @@ let events: MemberEventHub;
 let operations: MemberOperations;
 let stream: EventStream;
 
-const make = (): MemberOperations => new MemberOperations({ local, events, clock: systemClock, log: silent, memberId: () => 7, location: () => 'none' });
+const make = (): MemberOperations =>
+  new MemberOperations({ local, events, clock: systemClock, log: silent, memberId: () => 7, location: () => 'none' });
 
 beforeEach(() => {
   local = openLocalStore(':memory:');

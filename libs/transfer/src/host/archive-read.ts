@@ -85,7 +85,7 @@ export class Archive {
     const { decompress } = this.format;
     const running: Running[] = [];
     const tarFrom = (fd: number): number =>
-      running.push({ name: 'tar', args, child: start('tar', args, { stdin: fd, stdout: 'null', stderr: 'pipe' }) });
+      running.push({ name: 'tar', args, child: start('tar', args, { stdin: fd, stdout: 'null', stderr: 'pipe', diesWithUs: true }) });
     if (!decompress) {
       tarFrom(file.fd);
     } else {
@@ -93,7 +93,11 @@ export class Archive {
       const [name, ...options] = decompress;
       try {
         tarFrom(pipe.readFd);
-        running.push({ name, args: options, child: start(name, options, { stdin: file.fd, stdout: pipe.writeFd, stderr: 'pipe' }) });
+        running.push({
+          name,
+          args: options,
+          child: start(name, options, { stdin: file.fd, stdout: pipe.writeFd, stderr: 'pipe', diesWithUs: true }),
+        });
       } catch (error) {
         for (const { child } of running) child.kill('SIGKILL', true);
         throw error;

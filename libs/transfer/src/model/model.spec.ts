@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { zeroTime } from '#api-contract';
-import { type BackupIndex, checkBackupName, compareSnapshots, copiedConfig, nextBackupName, parseIndex, renderIndex } from './index.js';
+import { type BackupIndex, checkBackupName, compareSnapshots, copiedConfig, nextBackupName, parseIndex, renderIndex, withoutRun } from './index.js';
 
 const index: BackupIndex = {
   name: 'c1',

@@ -53,8 +53,9 @@ export class Loop {
       return { unref: () => {}, ref: () => {} };
     };
     globalThis.setImmediate = ((work: (...given: unknown[]) => void, ...given: unknown[]) => later(0, () => work(...given))) as typeof setImmediate;
+    // Work that the world waits for, and that waits itself before it tries again, must not wait for the world.
     globalThis.setTimeout = ((work: (...given: unknown[]) => void, delayMs?: number, ...given: unknown[]) =>
-      later(delayMs ?? 0, () => work(...given))) as typeof setTimeout;
+      this.busy > 0 ? outside.setTimeout(work, delayMs, ...given) : later(delayMs ?? 0, () => work(...given))) as typeof setTimeout;
     return { [Symbol.dispose]: () => void Object.assign(globalThis, outside) };
   }
 

@@ -50,15 +50,19 @@ if (!values['no-demo']) for (const member of members) await demo(member);
 
 if (values.detach) {
   console.log(JSON.stringify(members.map(({ name, address, directory, pid }) => ({ name, address, directory, pid }))));
-  for (const { child } of members) child.unref();
+  for (const { child } of members) child?.unref();
   process.exit(0);
 }
 await show();
 
 function startMember(member) {
   mkdirSync(member.directory, { recursive: true, mode: 0o711 });
-  if (existsSync(member.pidFile) && alive(Number(readFileSync(member.pidFile, 'utf8'))))
+  const running = existsSync(member.pidFile) ? Number(readFileSync(member.pidFile, 'utf8')) : 0;
+  if (running && alive(running)) {
+    // Of several, those that run go on: this brings back the one that was killed.
+    if (count > 1) return void (member.pid = running);
     stop(`a member already runs in ${member.directory}; stop it with: npm start -- --dir ${values.dir} --stop`);
+  }
   const log = openSync(`${member.directory}/muster.log`, 'a', 0o600);
   const environment = { ...process.env, MUSTER_DIR: member.directory, LXD_DIR: member.directory, NO_COLOR: values.detach ? '1' : '' };
   // A session of its own: Ctrl-C reaches this script, which stops the members in order.
@@ -72,7 +76,11 @@ function startMember(member) {
   writeFileSync(member.pidFile, String(member.pid));
   member.child.on('exit', (code) => {
     rmSync(member.pidFile, { force: true });
-    if (!stopping) stop(`member ${member.name} ended with status ${code}; its directory is ${member.directory}.`);
+    if (stopping) return;
+    const words = `member ${member.name} ended with status ${code}; its directory is ${member.directory}.`;
+    // The others go on without it.
+    if (count > 1) say(words);
+    else stop(words);
   });
 }
 

@@ -237,6 +237,7 @@ describe('a container', () => {
     await server.ok(['restart', '-f', 'c1']);
     const { pid } = await get<{ pid: number }>('/1.0/instances/c1/state');
     expect(readFileSync(`/proc/${pid}/limits`, 'latin1')).toMatch(/^Max open files\s+300\s+400\s/m);
+    expect(await server.ok(['exec', 'c1', '--', 'sh', '-c', 'ulimit -Sn; ulimit -Hn'])).toBe('300\n400\n');
   });
 
   it('cannot call what is denied to it', async () => {

@@ -25,7 +25,7 @@ import { LxcPrograms, startFailed } from './programs.js';
 
 const SIGPWR = 30;
 const SIGRTMIN3 = 37;
-const signalTries = 100;
+const signalTries = 500;
 const nothing: Usage = { cpuNs: 0, memoryBytes: 0, memoryPeakBytes: 0, swapBytes: 0, swapPeakBytes: 0, processes: 0 };
 
 export interface LxcDriverOptions extends DriverOptions {
@@ -143,13 +143,13 @@ export class LxcDriver implements InstanceDriver {
   }
 
   async exec(key: InstanceKey, request: ExecRequest): Promise<ExecProcess> {
-    const program = this.#programs.attach(key.hostName, request);
+    const program = this.#programs.attach(key.hostName, configFileOf(key), request);
     const { stdin, stdout, stderr } = program;
     return { stdin, stdout, stderr, ...this.#attached(key, program) };
   }
 
   async execOnTerminal(key: InstanceKey, request: ExecRequest, size: { columns: number; rows: number }): Promise<ExecTerminal> {
-    const program = this.#programs.attachOnTerminal(key.hostName, request, size);
+    const program = this.#programs.attachOnTerminal(key.hostName, configFileOf(key), request, size);
     return { stream: program.stream, resize: (columns, rows) => program.resize({ columns, rows }), ...this.#attached(key, program) };
   }
 
@@ -228,7 +228,7 @@ export class LxcDriver implements InstanceDriver {
     const host = lxcHost(this.#cgroups);
     const files = { log: logFile, consoleLog: file('console.log'), hook: this.#hook.path, seccompProfile };
     const lines = lxcConfig({ ...spec, ...files, idmapLines: idmapLines(spec.idmap), limits: limitLines(this.#cgroups, spec.config) }, host);
-    const configFile = file('lxc.conf');
+    const configFile = configFileOf(spec);
     await writeFile(configFile, lxcConfigText(lines), { mode: 0o600 });
     return { configFile, logFile, apparmor: host.apparmor };
   }
@@ -266,6 +266,9 @@ const signals: Record<string, number> = {
   SIGTERM: 15,
   SIGPWR,
 };
+
+/** What the container was started with. */
+const configFileOf = ({ logDirectory }: InstanceKey): string => join(logDirectory, 'lxc.conf');
 
 /** 'SIGPWR', '30', 'SIGRTMIN+3', or host-kit's 'SIG34' → number. */
 function signalNumber(name: string | undefined): number | undefined {

@@ -1,4 +1,4 @@
-import { realpathSync, statSync } from 'node:fs';
+import { existsSync, realpathSync, statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { requireProgram, run, spawn, start, startOnTerminal, type RunningProgram, type TerminalProgram } from '#host-kit';
 import { fault } from '#kit';
@@ -33,8 +33,9 @@ export class LxcPrograms {
     return code === 0;
   }
 
-  attach(name: string, request: ExecRequest): RunningProgram {
-    const { args, cwd } = this.#attachArguments(name, request);
+  /** @param configFile of its start: lxc-attach takes the limits of the kernel from it */
+  attach(name: string, configFile: string, request: ExecRequest): RunningProgram {
+    const { args, cwd } = this.#attachArguments(name, configFile, request);
     return start('lxc-attach', args, {
       cwd,
       stdin: 'pipe',
@@ -44,8 +45,8 @@ export class LxcPrograms {
     });
   }
 
-  attachOnTerminal(name: string, request: ExecRequest, size: { columns: number; rows: number }): TerminalProgram {
-    const { args, cwd } = this.#attachArguments(name, request);
+  attachOnTerminal(name: string, configFile: string, request: ExecRequest, size: { columns: number; rows: number }): TerminalProgram {
+    const { args, cwd } = this.#attachArguments(name, configFile, request);
     return startOnTerminal('lxc-attach', args, { cwd, size, relays: true });
   }
 
@@ -55,13 +56,16 @@ export class LxcPrograms {
   }
 
   /** lxc-attach goes, inside, to the directory of the same name as its own; where the host has none of that name, a shell inside goes there. */
-  #attachArguments(name: string, { command, environment, uid, gid, cwd }: ExecRequest): { args: string[]; cwd: string } {
+  #attachArguments(name: string, configFile: string, { command, environment, uid, gid, cwd }: ExecRequest): { args: string[]; cwd: string } {
     const directory = cwd || environment.HOME || '/';
     const known = isRealDirectory(directory);
     const variables = Object.entries(environment).flatMap(([key, value]) => ['-v', `${key}=${value}`]);
     const identity = uid === 0 && gid === 0 ? [] : ['-u', String(uid), '-g', String(gid)];
     const inside = known ? [...command] : ['/bin/sh', '-c', 'cd -- "$1" 2>/dev/null || cd /; shift; exec "$@"', 'sh', directory, ...command];
-    return { args: ['-P', this.lxcPath, '-n', name, '-q', '--clear-env', ...identity, ...variables, '--', ...inside], cwd: known ? directory : '/' };
+    // Whoever deletes the log directory of a running container loses its limits, not the way into it.
+    const config = existsSync(configFile) ? ['-f', configFile] : [];
+    const args = ['-P', this.lxcPath, '-n', name, ...config, '-q', '--clear-env', ...identity, ...variables, '--', ...inside];
+    return { args, cwd: known ? directory : '/' };
   }
 }
 

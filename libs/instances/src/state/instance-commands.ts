@@ -1,5 +1,6 @@
 import { checkEtag, type ConfigMap, type DevicesMap, type InstanceType, type StatusCode } from '#api-contract';
 import { fault } from '#kit';
+import { expand } from '#profiles/model';
 import { checkProject, effectiveProject } from '#projects/state';
 import { defineCommand, type CommandContext } from '#replica/state';
 import { findSnapshot as findVolumeSnapshot, insertVolume, removeVolume, renameVolume, updateVolume, volume } from '#storage/state';
@@ -104,8 +105,10 @@ export const updateInstance = defineCommand<InstanceUpdate>({
       for (const key of keptByServer) {
         if (before.config[key] && !put.config[key]) throw fault.invalid("Volatile idmap keys can't be deleted by the user", { status: 500 });
       }
+      // First, as LXD does: a pool that is not there is above all another one.
+      checkSamePool(before, expand(profiles, put.config, put.devices).devices);
       const expanded = checkWanted(ctx.sql, { project, type: before.type, config: put.config, devices: put.devices, profiles }, 'update');
-      checkRootPool(before, expanded.devices);
+      rootPool(expanded.devices);
       checkNics(ctx.sql, before, expanded);
     }
     const json = asJson(put.config, put.devices);
@@ -134,11 +137,10 @@ function restoreVolumeRow(ctx: CommandContext, record: InstanceRecord, snapshot:
   if (was) updateVolume(ctx, ref, was, record.memberId);
 }
 
-function checkRootPool(before: InstanceRecord, after: DevicesMap): void {
+function checkSamePool(before: InstanceRecord, after: DevicesMap): void {
   const root = Object.values(after).find(isRootDisk);
   const was = Object.values(before.expandedDevices).find(isRootDisk);
   if (root && was && root.pool !== was.pool) throw fault.invalid(`Cannot update root disk device pool name to "${root.pool}"`, { status: 500 });
-  rootPool(after);
 }
 
 export const renameInstance = defineCommand<{ project: string; name: string; newName: string }>({

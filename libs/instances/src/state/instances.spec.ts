@@ -112,6 +112,7 @@ describe('an instance', () => {
     await expect(update({ devices: { root: { ...root.root, pool: 'other' } } })).rejects.toThrow(
       'Cannot update root disk device pool name to "other"',
     );
+    await expect(update({ devices: { root: { ...root.root, pool: 'none' } } })).rejects.toThrow('Cannot update root disk device pool name to "none"');
   });
 
   it('is renamed with its volume and what refers to it', async () => {

@@ -3,7 +3,7 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { inRepository, node, root } from './repository.mjs';
+import { inRepository, locateNode, node, root } from './repository.mjs';
 
 /** Program → the Debian package that has it. The list that deploy/packages.txt documents. */
 const programs = {
@@ -42,6 +42,7 @@ export function setUp({ tests = true } = {}) {
   if (Number(process.versions.node.split('.')[0]) < 20) stop(`this needs Node 20 or later, and ${process.version} runs it.`);
   installPrograms();
   installPackages();
+  locateNode();
   build(tests);
 }
 

@@ -220,6 +220,13 @@ describe('a container', () => {
     await patch('/1.0/instances/c1', { config: { 'linux.sysctl.net.ipv4.ip_forward': '' } });
   });
 
+  it('is copied without its state while it runs', async () => {
+    covers('container_stateless_copy');
+    await server.ok(['copy', 'c1', 'stateless', '--stateless']);
+    expect((await get<Instance>('/1.0/instances/stateless')).status).toBe('Stopped');
+    await server.ok(['delete', 'stateless']);
+  });
+
   it('becomes an image that is compressed as is wanted, as a file system even', async () => {
     covers('compression_squashfs');
     await server.ok(['publish', '--force', 'c1', '--alias', 'squashed', '--compression', 'squashfs']);
@@ -325,6 +332,15 @@ describe('the server', () => {
     await server.ok(['delete', 'c4']);
     await server.ok(['config', 'unset', 'storage.images_volume']);
     await server.ok(['storage', 'volume', 'delete', 'default', 'for-images']);
+  });
+
+  it('takes snapshots of volumes by their schedule', { timeout: 120_000 }, async () => {
+    covers('volume_snapshot_scheduling');
+    await server.ok(['storage', 'volume', 'create', 'default', 'scheduled', 'snapshots.schedule=* * * * *', 'snapshots.pattern=each-minute-%d']);
+    const path = '/1.0/storage-pools/default/volumes/custom/scheduled/snapshots';
+    await until('a snapshot by schedule', async () => (await get<string[]>(path)).length > 0, 90_000);
+    expect((await get<string[]>(path))[0]).toMatch(/each-minute-0$/);
+    await server.ok(['storage', 'volume', 'delete', 'default', 'scheduled']);
   });
 
   it('measures what runs', async () => {

@@ -338,7 +338,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     fields: ['ImagesPost.aliases'],
   },
   container_stateless_copy: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'container_stateless_copy',
     routes: ['POST /1.0/instances/{name}'],
     fields: ['InstancePost.live', 'InstanceSource.live'],
@@ -1449,7 +1449,7 @@ export const apiExtensions: Readonly<Record<string, ApiExtension>> = {
     fields: ['StorageVolumeSnapshot.expires_at', 'StorageVolumeSnapshotsPost.expires_at'],
   },
   volume_snapshot_scheduling: {
-    status: 'declared',
+    status: 'implemented',
     spec: 'volume_snapshot_scheduling',
     keys: ['storage-volume:snapshots.schedule', 'storage-volume:snapshots.pattern'],
     routes: ['PATCH /1.0/storage-pools/{name}/volumes/{type}/{volume}'],

@@ -36,6 +36,7 @@ export class Applier {
   #trialOpen = false;
   #running = false;
   #stopped: string | undefined;
+  #full = false;
 
   constructor(
     private readonly machine: StateMachine & { readonly commitsSinceCheckpoint: number },
@@ -52,6 +53,11 @@ export class Applier {
   /** Nothing is waiting to be applied, and no entry of ours is under way: the next capture would be a true one. */
   get idle(): boolean {
     return this.#queue.length === 0 && this.#flight === undefined;
+  }
+
+  /** What is committed waits for space on the disk. */
+  get full(): boolean {
+    return this.#full;
   }
 
   add(entries: readonly Entry[]): void {
@@ -108,10 +114,14 @@ export class Applier {
           break;
         }
       }
+      if (this.#queue.length === 0) this.#full = false;
       if (this.machine.commitsSinceCheckpoint >= CHECKPOINT_EVERY && !this.mutex.held && !this.#trialOpen) this.machine.checkpoint();
     } catch (error) {
-      if (error instanceof DatabaseFull) this.listener.databaseFull(error);
-      else if (error instanceof ReplicaStopped) this.stop(error.message);
+      if (error instanceof DatabaseFull) {
+        const told = this.#full;
+        this.#full = true;
+        if (!told) this.listener.databaseFull(error);
+      } else if (error instanceof ReplicaStopped) this.stop(error.message);
       else throw error;
     } finally {
       this.#running = false;

@@ -54,9 +54,9 @@ export class Barriers {
     this.settle();
   }
 
-  /** Somebody vouches for the index without being asked by the rounds that are under way: they are answered. */
+  /** Somebody vouches for the index, whatever the rounds under way were told: they are answered. */
   vouched(index: number): void {
-    for (const round of this.#rounds.values()) round.index ??= index;
+    for (const round of this.#rounds.values()) round.index = index;
     this.settle();
   }
 

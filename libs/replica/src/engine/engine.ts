@@ -278,6 +278,7 @@ export class Engine implements EngineFace {
         this.parts.logger.error({ err: error }, 'no space left for the database: nothing is applied until there is');
         this.#noSpace = true;
         this.#proposer.refuseAll(fault.unavailable(NO_SPACE, { retryAfterS: 5 }));
+        this.#vouchAlone();
       },
     };
   }
@@ -437,7 +438,7 @@ export class Engine implements EngineFace {
     const { log, history, logger } = this.parts;
     try {
       log.prepareNext();
-      if (this.#noSpace && !this.#consensus.stuck) this.#foundSpace();
+      if (this.#noSpace && !this.#consensus.stuck && !this.#applier.full) this.#foundSpace();
     } catch (error) {
       if (!(error instanceof NoSpace)) return this.parts.fatal(error);
       this.#foundNoSpace();
@@ -468,12 +469,12 @@ export class Engine implements EngineFace {
   }
 
   /**
-   * A wheel that found no space does not turn for reads either. Where there is no other voter, what is applied is all that anybody was ever told of, and
+   * Where there was no space for the log or the database, nothing goes on, the rounds of reads neither. Where there is no other voter, what is applied is all that anybody was ever told of, and
    * nobody else can add to it: reads go on.
    */
   #vouchAlone(): void {
     const { voters, outgoing } = this.parts.node.status().configuration;
-    if (this.#consensus.stuck && this.#office.role === 'leader' && voters.length === 1 && outgoing.length === 0)
+    if ((this.#consensus.stuck || this.#applier.full) && this.#office.role === 'leader' && voters.length === 1 && outgoing.length === 0)
       this.#barriers.vouched(this.parts.machine.standing().index);
   }
 

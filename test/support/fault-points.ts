@@ -13,7 +13,7 @@ export interface CutOff {
 }
 
 /** Programs that only look, and the record of the operation itself. */
-const idle = /^started: \S*\/(btrfs (subvolume (list|show)|property get|qgroup show)|gzip -dc|xz -dc|zstd -dc|.*--version)|INTO operations/;
+const idle = /^started: .*\/(btrfs (subvolume (list|show)|property get|qgroup show)|gzip -dc|xz -dc|zstd -dc|.*--version)|INTO operations/;
 
 /** Whether something is different at a step from what it was at the one before. */
 function changes(step: string, before: string): boolean {
@@ -41,6 +41,20 @@ export class FaultPoints {
 
   get passed(): string[] {
     return readFileSync(this.file, 'utf8').trim().split('\n');
+  }
+
+  /** Kills the server at the first step that is meant. It is not started again. */
+  async killAt(server: Server, { run, back }: CutOff, meant: (step: string) => boolean): Promise<void> {
+    this.#at(0);
+    await run();
+    this.off();
+    const index = this.passed.findIndex(meant);
+    if (index < 0) throw new Error(`no such step in ${this.passed.join('\n')}`);
+    await back();
+    this.#at(index + 1);
+    await run().catch(() => undefined);
+    await server.ended();
+    this.off();
   }
 
   /**

@@ -15,6 +15,8 @@ export interface StartOptions {
   uid?: number;
   /** Further descriptors: child's number (3 or more) → ours; ours stay open and ours to close. */
   fds?: Readonly<Record<number, number>>;
+  /** Killed with the daemon, however that ends: for what fills a directory that the next daemon clears away. */
+  diesWithUs?: boolean;
 }
 
 export interface RunOptions extends StartOptions {
@@ -222,13 +224,15 @@ async function tailOf(stream: Readable): Promise<Buffer> {
   return tail;
 }
 
-/** Path, arguments, environment and folder of a program, for `spawn`; with `uid` through setpriv. @throws Fault unsupported */
+/** Path, arguments, environment and folder of a program, for `spawn`; with `uid` or `diesWithUs` through setpriv. @throws Fault unsupported */
 export function commandLine(program: string, args: readonly string[], options: StartOptions): Pick<SpawnOptions, 'path' | 'args' | 'env' | 'cwd'> {
   const path = requireProgram(program);
   const env = { ...defaultEnv, ...options.env };
-  if (options.uid === undefined) return { path, args, env, cwd: options.cwd };
-  const identity = [`--reuid=${options.uid}`, `--regid=${options.uid}`, '--clear-groups', '--inh-caps=-all', '--no-new-privs'];
-  return { path: requireProgram('setpriv'), args: [...identity, '--', path, ...args], env, cwd: options.cwd };
+  const { uid, diesWithUs, cwd } = options;
+  const identity = uid === undefined ? [] : [`--reuid=${uid}`, `--regid=${uid}`, '--clear-groups', '--inh-caps=-all', '--no-new-privs'];
+  const privileges = [...identity, ...(diesWithUs ? ['--pdeathsig', 'KILL'] : [])];
+  if (privileges.length === 0) return { path, args, env, cwd };
+  return { path: requireProgram('setpriv'), args: [...privileges, '--', path, ...args], env, cwd };
 }
 
 export function startFailed(program: string, error: unknown): Fault {

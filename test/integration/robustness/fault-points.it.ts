@@ -1,6 +1,6 @@
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { FaultPoints, type CutOff } from '../../support/fault-points.js';
 import { Server } from '../../support/server.js';
@@ -50,6 +50,22 @@ describe.each(['dir', 'btrfs'])('on %s', (driver) => {
     rename: { run: does('POST', '/base', { name: 'renamed' }), back: does('POST', '/renamed', { name: 'base' }) },
     delete: { run: does('DELETE', '/gone'), back: copies('gone') },
   };
+
+  it('what fills a directory dies with the daemon', async () => {
+    const fills = /^started: .*\/(tar|cp|rsync|btrfs receive) /;
+    const programs = (): string[] =>
+      readdirSync('/proc').flatMap((pid) => {
+        try {
+          const words = /^\d+$/.test(pid) ? readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').join(' ') : '';
+          return words.includes(`${server.dir}/storage-pools/`) ? [words] : [];
+        } catch {
+          return [];
+        }
+      });
+    await faults.killAt(server, cases.import!, (step) => fills.test(step));
+    expect(programs()).toEqual([]);
+    await server.boot();
+  });
 
   it.each(Object.keys(cases))('%s is whole or undone, wherever the daemon dies', { timeout: 600_000 }, async (name) => {
     if (name === 'delete') await cases.delete!.back();

@@ -58,8 +58,16 @@ async function untar(file: string, decompress: readonly [string, ...string[]] | 
   const pipe = decompress ? makePipe(1024 * 1024) : undefined;
   const running: RunningProgram[] = [];
   try {
-    if (decompress) running.push(start(decompress[0], decompress.slice(1), { stdin: source.fd, stdout: pipe!.writeFd, stderr: 'pipe' }));
-    running.push(start('tar', [...devices, ...args, '-C', path, '-xf', '-'], { stdin: pipe?.readFd ?? source.fd, stdout: 'null', stderr: 'pipe' }));
+    if (decompress)
+      running.push(start(decompress[0], decompress.slice(1), { stdin: source.fd, stdout: pipe!.writeFd, stderr: 'pipe', diesWithUs: true }));
+    running.push(
+      start('tar', [...devices, ...args, '-C', path, '-xf', '-'], {
+        stdin: pipe?.readFd ?? source.fd,
+        stdout: 'null',
+        stderr: 'pipe',
+        diesWithUs: true,
+      }),
+    );
   } finally {
     if (pipe) for (const fd of [pipe.readFd, pipe.writeFd]) closeFd(fd);
     await source.close();
@@ -97,7 +105,7 @@ async function tailOf(stream: Readable): Promise<string> {
 }
 
 async function unsquash(file: string, path: string, { signal }: UnpackOptions): Promise<void> {
-  const program = start('unsquashfs', ['-f', '-n', '-q', '-d', path, file], { stdin: 'null', stdout: 'null', stderr: 'pipe' });
+  const program = start('unsquashfs', ['-f', '-n', '-q', '-d', path, file], { stdin: 'null', stdout: 'null', stderr: 'pipe', diesWithUs: true });
   await allEnded([program], path, signal);
 }
 

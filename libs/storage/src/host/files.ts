@@ -79,7 +79,7 @@ const vanishedFiles = 24;
  * @throws Fault unavailable when the disk is full
  */
 export async function copyTree(from: string, to: string, options: CopyOptions = {}): Promise<void> {
-  const limits = { timeoutMs: treeTimeoutMs, signal: options.signal, outputMaxBytes: 16 * 1024 * 1024 };
+  const limits = { timeoutMs: treeTimeoutMs, signal: options.signal, outputMaxBytes: 16 * 1024 * 1024, diesWithUs: true };
   const fresh = (await namesIn(to)).length === 0;
   if (fresh && !options.bandwidthBytes) {
     const copy = ['-dR', '--preserve=mode,ownership,timestamps,links,xattr', '--reflink=auto', '--sparse=auto', '-T', '--', from, to];

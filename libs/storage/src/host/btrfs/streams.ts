@@ -153,7 +153,11 @@ export async function receiveStreams(
     await mkdir(directory, { mode: 0o700 });
     // In a root of its own: whatever the stream says, it writes nowhere else.
     await open(placeOf(subvolume), (stream) =>
-      streamThrough(stream, 'btrfs', ['receive', '-q', '-e', '--chroot', directory], undefined, { signal, failure: 'Failed to receive a subvolume' }),
+      streamThrough(stream, 'btrfs', ['receive', '-q', '-e', '--chroot', directory], undefined, {
+        signal,
+        diesWithUs: true,
+        failure: 'Failed to receive a subvolume',
+      }),
     );
     const [name, ...more] = await readdir(directory);
     if (name === undefined || more.length > 0) throw fault.invalid('The optimized backup holds something other than one subvolume');

@@ -123,6 +123,7 @@ describe('RootDir', () => {
     expect(statSync(host('dir'))).toMatchObject({ uid: 5, gid: 6, mode: 0o41777 });
     root.makeDirectories('dir/a/b');
     root.makeDirectories('dir/a/b');
+    root.makeDirectories('/');
     root.makeSymlink('/nowhere', 'dir/link', { uid: 7, gid: 8 });
     expect(root.readLink('dir/link')).toBe('/nowhere');
     expect(root.stat('dir/link', false).uid).toBe(7);

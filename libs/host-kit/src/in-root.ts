@@ -223,7 +223,7 @@ export class RootDir implements Disposable {
         if (!(error instanceof Fault) || error.kind !== 'conflict') throw error;
       }
     }
-    if (!this.stat(at).isDirectory()) throw fault.invalid(`Not a directory: ${path}`);
+    if (!this.stat(at || '/').isDirectory()) throw fault.invalid(`Not a directory: ${path}`);
   }
 
   /** The target is stored as it is and never looked at. */

@@ -1,4 +1,5 @@
 import type { Provider } from '@nestjs/common';
+import { isTrue } from '#config-keys';
 import { clusterControllers, MEMBER_CONFIG } from '#cluster/http';
 import { eventsControllers } from '#events/http';
 import { identityControllers } from '#identities/http';
@@ -43,7 +44,12 @@ export const providers: Provider[] = [
   { provide: INSTANCE_TRANSFERS, useExisting: Transfers },
   { provide: VOLUME_TRANSFERS, useExisting: Transfers },
   { provide: INSTANCE_BACKUPS, useValue: instanceBackups },
-  { provide: PROFILE_RULES, inject: [REPLICA, MEMBERS], useFactory: instanceProfileRules },
+  {
+    provide: PROFILE_RULES,
+    inject: [REPLICA, MEMBERS],
+    useFactory: (replica: Replica, members: Members) =>
+      instanceProfileRules(replica, members, { unprivilegedOnly: isTrue(process.env.LXD_UNPRIVILEGED_ONLY) }),
+  },
   { provide: MEMBER_CONFIG, useValue: memberConfig },
   { provide: SQL_BRIDGE, useValue: sqlBridge },
   { provide: PROJECT_USAGE, useValue: { resources: projectUsage } satisfies ProjectUsage },

@@ -1,4 +1,5 @@
 import { type DynamicModule, Module, type Provider } from '@nestjs/common';
+import { isTrue } from '#config-keys';
 import type { EventHub } from '#events/host';
 import type { HostContext } from '#members';
 import { Devices, randomMac } from '#devices/host';
@@ -69,7 +70,18 @@ const wings: Provider[] = [
       { storage }: StorageAgent,
       { images }: ImageAgent,
       devices: Devices,
-    ) => new InstancesAgent({ context, storage, images, devices, operations, events, randomMac, autostartFailed: autostartWarning(warnings) }),
+    ) =>
+      new InstancesAgent({
+        context,
+        storage,
+        images,
+        devices,
+        operations,
+        events,
+        randomMac,
+        unprivilegedOnly: isTrue(process.env.LXD_UNPRIVILEGED_ONLY),
+        autostartFailed: autostartWarning(warnings),
+      }),
   },
   {
     provide: TransferAgent,

@@ -10,7 +10,7 @@ import type { CallContext } from '#members';
 import { expand } from '#profiles/model';
 import type { VolumeSource } from '#storage/host';
 import { findVolume } from '#storage/state';
-import { checkInstanceName, isRootDisk, isRunning } from '../model/index.js';
+import { checkInstanceName, checkUnprivileged, isRootDisk, isRunning } from '../model/index.js';
 import * as state from '../state/index.js';
 import type { InstanceRecord } from '../state/index.js';
 import type { GuestSockets } from './guest/guest-sockets.js';
@@ -55,6 +55,7 @@ export class InstanceLifecycle {
   /** @throws Fault; then nothing of it is left */
   async create(wanted: Creation, by: CallContext, signal?: AbortSignal): Promise<InstanceRecord> {
     const { writer, ports, context, log, locks, idmaps } = this.tools;
+    if (ports.unprivilegedOnly) checkUnprivileged(this.#expandedConfig(wanted));
     await using undo = new Undo(log);
     const payload = this.#newInstance(wanted);
     // The intent goes last of all, whether it went well or not.
@@ -122,6 +123,7 @@ export class InstanceLifecycle {
     const { project, name } = before;
     const wanted = { ...put, architecture: put.architecture || before.architecture };
     const expanded = this.#expanded({ project, ...wanted });
+    if (ports.unprivilegedOnly) checkUnprivileged(expanded.config);
     const around = state.surroundings(reader, project, before.type);
     const stale = new Set(staleVolatileKeys(before.expandedDevices, expanded.devices, wanted.config, around));
     const without = (config: ConfigMap): ConfigMap => Object.fromEntries(Object.entries(config).filter(([key]) => !stale.has(key)));

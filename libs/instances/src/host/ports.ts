@@ -23,6 +23,8 @@ export interface InstanceHostPorts {
   drivers?: (options: DriverOptions) => Partial<Record<InstanceType, InstanceDriver>>;
   /** Host addresses of nics without one; the same as devices make them. */
   randomMac: () => string;
+  /** Only unprivileged containers may be made here. Default: any. */
+  unprivilegedOnly?: boolean;
   /** An instance that should run could not be started: a warning. */
   autostartFailed?: (project: string, name: string, error: unknown) => Promise<void> | void;
 }

@@ -5,14 +5,15 @@ import { InstancesAgentService, type Members } from '#members';
 import type { ProfileRules } from '#profiles/http';
 import { profilesNamed } from '#profiles/state';
 import type { ReadPort } from '#replica';
-import { checkProfileConfig, isRootDisk } from '../model/index.js';
+import { checkProfileConfig, checkUnprivileged, isRootDisk } from '../model/index.js';
 import { instanceById, instancesOfProfile, surroundings } from '../state/index.js';
 
 /** What profiles must know of the instances that use them. */
-export function instanceProfileRules(replica: ReadPort, members: Members): ProfileRules {
+export function instanceProfileRules(replica: ReadPort, members: Members, options: { unprivilegedOnly?: boolean } = {}): ProfileRules {
   return {
     check(reader, project, { config, devices }: ProfilePut) {
       checkProfileConfig(config);
+      if (options.unprivilegedOnly) checkUnprivileged(config);
       validateDevices(devices, surroundings(reader, project, 'any'));
     },
     checkChange(reader, project, name, before, after) {

@@ -9,4 +9,5 @@ export * from './raw-lxc.js';
 export * from './seccomp.js';
 export * from './status.js';
 export * from './template.js';
+export * from './unprivileged-only.js';
 export * from './instance-type.js';

@@ -9,9 +9,10 @@ const msgDontWait = 0x40;
 
 /** With post-quantum keys a hello has some 1,700 bytes; what is longer than this has its name near the front anyway. */
 const buffer = Buffer.alloc(4096);
-/** The first looks come with the next turns of the loop: a local client's bytes are there by then. Later ones are timed. */
+/** The first looks come with the next turns of the loop: a local client's bytes are there by then. Later ones are timed, more and more rarely: a
+ * thousand that say nothing must not keep the thread busy. */
 const turns = 10;
-const retryMs = 2;
+const pauseMs = (nth: number): number => Math.min(250, 2 * 1.25 ** nth);
 
 const descriptorOf = (socket: Socket): number => (socket as unknown as { _handle?: { fd?: number } | null })._handle?.fd ?? -1;
 
@@ -32,7 +33,7 @@ export async function peekServerName(socket: Socket, timeoutMs: number): Promise
       if (hello[0] !== handshakeRecord) return undefined;
       if (isWhole(hello)) return serverName(hello);
     }
-    await new Promise<void>((resolve) => void (turn < turns ? setImmediate(resolve) : setTimeout(resolve, retryMs)));
+    await new Promise<void>((resolve) => void (turn < turns ? setImmediate(resolve) : setTimeout(resolve, pauseMs(turn - turns))));
   }
   return undefined;
 }

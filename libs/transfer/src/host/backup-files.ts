@@ -10,6 +10,7 @@ import type { BackupKind, PlacedBackup } from '../state/index.js';
 
 const unfinished = '.part';
 const incoming = 'incoming-';
+const syncAfterMs = 5_000;
 
 /**
  * STATE/backups: a file for each backup, under its id, so that a rename of whatever it is of moves nothing; and beside them, where people and tools look
@@ -49,15 +50,21 @@ export class BackupFiles {
     return { file: await open(path, 'wx', 0o600), path };
   }
 
-  /** It is whole, and on disk. */
+  /**
+   * It is whole. The disk itself has it some seconds later, unless it is gone by then: most backups are downloaded and deleted at once, and to wait for the
+   * disk took longer than all the rest.
+   */
   async finish(kind: BackupKind, id: number): Promise<void> {
     const path = this.path(kind, id);
     await rename(`${path}${unfinished}`, path);
-    const directory = await open(this.#data, 'r');
-    try {
-      await directory.sync();
-    } finally {
-      await directory.close();
+    setTimeout(() => void this.#sync(path), syncAfterMs).unref();
+  }
+
+  async #sync(path: string): Promise<void> {
+    for (const one of [path, this.#data]) {
+      const file = await open(one, 'r').catch(() => undefined);
+      await file?.sync().catch(() => {});
+      await file?.close();
     }
   }
 

@@ -71,7 +71,6 @@ export class Backups {
         await mkdir(work, { mode: 0o700 });
         await using prepared = await this.#parts(of, { only: request.only, optimized }, work, { ...call, signal: operation.signal });
         await writeArchive(prepared.parts, file, path, compression, { signal: operation.signal, onBytes: (bytes) => progress.at(bytes) });
-        await file.sync();
       } finally {
         await file.close();
       }

@@ -80,17 +80,17 @@ export class InstanceMigrations {
     const running = !past && isRunning((await this.instances.power.power(record)).state);
     if (request.live && running)
       throw fault.unsupported("Unable to perform container live migration. CRIU isn't installed on the source server", { status: 500 });
-    const plan = this.#sendPlan(record, past, running, request, call);
+    const plan = this.#sendPlan(record, past, running, request);
     return this.#operation('Migrating instance', record, request.target, call, async (links, operation) =>
       send(links.control, links.fs, plan, { signal: operation.signal, onProgress: this.#progress(operation, record.name) }),
     );
   }
 
-  #sendPlan(record: InstanceRecord, past: SnapshotRecord | undefined, running: boolean, request: SendRequest, call: CallContext): SendPlan {
+  #sendPlan(record: InstanceRecord, past: SnapshotRecord | undefined, running: boolean, request: SendRequest): SendPlan {
     const volume = rootVolume(record);
     const only = request.instanceOnly || past !== undefined;
     const offered = only ? [] : snapshots(this.#reader, record.id);
-    const { power, tools } = this.instances;
+    const { power } = this.instances;
     const slow = this.storage.capabilities(volume.pool).runningCopyFreeze;
     return {
       offer: { idmap: offeredIdmap(idmapFromJson((past ?? record).config['volatile.last_state.idmap'] ?? '')) },

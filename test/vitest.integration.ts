@@ -6,7 +6,8 @@ export default defineConfig({
   ssr: { resolve: { conditions: ['source', 'node', 'import', 'default'] } },
   test: {
     root: new URL('..', import.meta.url).pathname,
-    include: ['test/integration/**/*.it.ts', 'libs/*/src/**/*.it.ts'],
+    // `npm run soak`: kill -9 at every step, which takes too long for every day.
+    include: process.env.MUSTER_SOAK ? ['test/integration/**/*.soak.ts'] : ['test/integration/**/*.it.ts', 'libs/*/src/**/*.it.ts'],
     pool: 'forks',
     fileParallelism: false,
     testTimeout: 60_000,

@@ -45,7 +45,7 @@ beforeAll(async () => {
       await ok('launch', `${remote}:busybox`, `${remote}:${name}`, '-s', pool!, '-c', 'user.own=kept');
       await write(`${remote}:${name}`, 'one');
       await ok('snapshot', `${remote}:${name}`, 'snap0');
-      await write(`${remote}:${name}`, 'two');
+      await write(`${remote}:${name}`, 'second');
       await ok('stop', '-f', `${remote}:${name}`);
     }
   }
@@ -68,7 +68,7 @@ for (const from of both) {
         await ok('export', `${from}:${name}`, file('backup.tar.gz'), ...flags);
         await ok('import', `${to}:`, file('backup.tar.gz'), 'imported');
         expect(await snapshotsOf(to, 'imported')).toEqual(['snap0']);
-        expect(await started(`${to}:imported`)).toBe('two');
+        expect(await started(`${to}:imported`)).toBe('second');
         await ok('stop', '-f', `${to}:imported`);
         await ok('restore', `${to}:imported`, 'snap0');
         expect(await started(`${to}:imported`)).toBe('one');
@@ -104,7 +104,7 @@ for (const from of both) {
         ] as const) {
           await ok('copy', `${from}:${name}`, `${to}:copied`, '--mode', mode, '-s', pool);
           expect(await snapshotsOf(to, 'copied')).toEqual(['snap0']);
-          expect(await started(`${to}:copied`)).toBe('two');
+          expect(await started(`${to}:copied`)).toBe('second');
           expect(await ok('exec', `${to}:copied`, '--', 'stat', '-c', '%u', '/root/mark')).toBe('0\n');
           await ok('stop', '-f', `${to}:copied`);
           await ok('restore', `${to}:copied`, 'snap0');
@@ -125,7 +125,7 @@ for (const from of both) {
       await ok('start', `${from}:c1`);
       expect((await muster.lxc(['copy', `${from}:c1`, `${to}:copied`])).stderr).toContain('CRIU');
       await ok('copy', `${from}:c1`, `${to}:copied`, '--stateless');
-      expect(await started(`${to}:copied`)).toBe('two');
+      expect(await started(`${to}:copied`)).toBe('second');
       await ok('delete', '-f', `${to}:copied`);
       await ok('stop', '-f', `${from}:c1`);
     });
@@ -140,14 +140,14 @@ for (const from of both) {
       expect(await read(`${to}:copied`)).toBe('three');
       await ok('delete', `${to}:copied`);
       await ok('delete', `${from}:c1/snap1`);
-      await write(`${from}:c1`, 'two');
+      await write(`${from}:c1`, 'second');
     });
 
     it('a container that moves', async () => {
       await ok('copy', `${from}:c1`, `${from}:c2`);
       await ok('move', `${from}:c2`, `${to}:c2`);
       expect((await muster.lxc(['info', `${from}:c2`])).code).not.toBe(0);
-      expect(await started(`${to}:c2`)).toBe('two');
+      expect(await started(`${to}:c2`)).toBe('second');
       await ok('delete', '-f', `${to}:c2`);
     });
 

@@ -1,3 +1,4 @@
+import type { InstanceState } from '#api-contract';
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -44,8 +45,11 @@ describe.skipIf(cannotRunContainers())('the instances of a member', () => {
     expect(running.lastUsedAt).not.toBe('');
     expect((await rig.act('c1', 'start')).err).toBe('The instance is already running');
     await expect(rig.calls.deleteInstance(c1, call)).rejects.toThrow('Instance is running');
-    const { states } = await rig.calls.instanceStates({ ids: [running.id] }, call);
-    expect(states[running.id]).toMatchObject({
+    // Its init brings the loopback up in its own time.
+    const stateOf = async (): Promise<InstanceState> =>
+      (await rig.calls.instanceStates({ ids: [running.id] }, call)).states[running.id] as unknown as InstanceState;
+    await until(async () => (await stateOf()).network!.lo!.addresses.length === 2);
+    expect(await stateOf()).toMatchObject({
       status: 'Running',
       network: { lo: { type: 'loopback', addresses: [{ address: '127.0.0.1', netmask: '8', scope: 'local' }, { address: '::1' }] } },
     });

@@ -100,7 +100,9 @@ export class HttpsListener {
       },
       handle,
     );
-    if (onePort) sortFirst(server, onePort);
+    const watched = cutSilent(server);
+    if (onePort) sortFirst(server, onePort, watched);
+    else server.on('connection', watched);
     server.maxConnections = connectionsMax;
     prepare(server);
     const { host, port } = parseListenAddress(address);
@@ -139,10 +141,13 @@ export async function drain(server: Server, graceMs: number): Promise<void> {
 }
 
 /** Between the port and TLS. */
-function sortFirst(server: https.Server, port: OnePort): void {
+function sortFirst(server: https.Server, port: OnePort, watched: (socket: Socket) => void): void {
   const startTls = server.listeners('connection') as ((socket: Socket) => void)[];
   server.removeAllListeners('connection');
-  const api = (socket: Socket): void => startTls.forEach((listener) => listener.call(server, socket));
+  const api = (socket: Socket): void => {
+    watched(socket);
+    for (const listener of startTls) listener.call(server, socket);
+  };
   server.on('connection', (socket: Socket) => {
     if (port.wanted()) return void sortConnection(socket, port, api);
     api(socket);
@@ -151,3 +156,26 @@ function sortFirst(server: https.Server, port: OnePort): void {
 }
 
 const isInUse = (error: unknown): boolean => (error as NodeJS.ErrnoException).code === 'EADDRINUSE';
+
+/**
+ * A connection that has no handshake behind it in time is cut. Node's own handshakeTimeout does not see to it where connections come in paused: one that
+ * said nothing stayed open for ever. Answers what is to be called for each connection that this server's TLS gets.
+ */
+function cutSilent(server: https.Server): (socket: Socket) => void {
+  const waiting = new Map<string, NodeJS.Timeout>();
+  const keyOf = ({ remoteAddress, remotePort }: Pick<Socket, 'remoteAddress' | 'remotePort'>): string => `${remoteAddress} ${remotePort}`;
+  const forget = (key: string): void => {
+    clearTimeout(waiting.get(key));
+    waiting.delete(key);
+  };
+  server.on('secureConnection', (socket) => forget(keyOf(socket)));
+  return (socket) => {
+    const key = keyOf(socket);
+    forget(key);
+    waiting.set(
+      key,
+      setTimeout(() => socket.destroy(), handshakeTimeoutMs),
+    );
+    socket.once('close', () => forget(key));
+  };
+}

@@ -7,7 +7,7 @@ export default defineConfig({
     include: ['apps/*/src/**/*.spec.ts', 'libs/*/src/**/*.spec.ts'],
     pool: 'forks',
     maxWorkers: 2,
-    // Real machines under real load: what fails twice is broken. A test that needed its second try is named in the report.
+    // These tests share one machine with whatever else it does; what fails twice is broken.
     retry: 1,
     testTimeout: 30_000,
     hookTimeout: 30_000,

@@ -10,7 +10,7 @@ export default defineConfig({
     include: process.env.MUSTER_SOAK ? ['test/integration/**/*.soak.ts'] : ['test/integration/**/*.it.ts', 'libs/*/src/**/*.it.ts'],
     pool: 'forks',
     fileParallelism: false,
-    // Real machines under real load: what fails twice is broken. A test that needed its second try is named in the report.
+    // These tests share one machine with whatever else it does; what fails twice is broken.
     retry: 1,
     testTimeout: 60_000,
     hookTimeout: 60_000,

@@ -95,8 +95,11 @@ describe('instances', () => {
     const [control, terminal] = [connect('control'), connect('0')];
     let seen = '';
     terminal.on('message', (data: Buffer) => (seen += data.toString()));
-    terminal.on('open', () => terminal.send(Buffer.from('\r')));
-    await until('a prompt on the console', () => seen.includes('login:'));
+    // As a person would: Enter again until somebody answers.
+    await until('a prompt on the console', () => {
+      if (terminal.readyState === WebSocket.OPEN) terminal.send(Buffer.from('\r'));
+      return seen.includes('login:');
+    });
     terminal.close();
     control.close();
     await server.ok(['exec', 'c1', '--', 'sh', '-c', 'echo a line for the log > /dev/console']);

@@ -53,11 +53,9 @@ export class ProfilesController {
     await this.replica.barrier();
     const body = new Body(request.body);
     const current = this.#named(request);
-    return this.#update(request, current, {
-      description: body.string('description', current.description),
-      config: { ...current.config, ...body.map('config') },
-      devices: { ...current.devices, ...body.maps('devices') },
-    });
+    const patch = { description: body.string('description', current.description), config: body.map('config'), devices: body.maps('devices') };
+    const put = { ...patch, config: { ...current.config, ...patch.config }, devices: { ...current.devices, ...patch.devices } };
+    return this.#update(request, current, put, body.has('description') ? patch : { config: patch.config, devices: patch.devices });
   }
 
   @Route('POST', '/1.0/profiles/:name', { access: 'project' })
@@ -76,11 +74,12 @@ export class ProfilesController {
     return write(this.replica, request, deleteProfile, { project: this.#project(request), name }, () => reply.empty());
   }
 
-  async #update(request: ApiRequest, before: ProfileRecord, put: ProfilePut): Promise<Reply> {
+  /** `patch`: only this is changed, of whatever the profile is by then; `put` is what that makes of it now, for the checks. */
+  async #update(request: ApiRequest, before: ProfileRecord, put: ProfilePut, patch?: Partial<ProfilePut>): Promise<Reply> {
     const { project, name } = before;
     this.rules.check(this.replica.reader, project, put);
     this.rules.checkChange(this.replica.reader, project, name, before, put);
-    const payload = { project, name, put, ifMatch: request.ifMatch };
+    const payload = { project, name, put: patch ?? put, merge: patch !== undefined, ifMatch: request.ifMatch };
     return write(this.replica, request, updateProfile, payload, async () => {
       await this.rules.changed(project, name, before, callContext(request));
       return reply.empty();

@@ -23,12 +23,16 @@ export const createProfile = defineCommand<ProfilePut & { project: string; name:
   },
 });
 
-export const updateProfile = defineCommand<{ project: string; name: string; put: ProfilePut; ifMatch?: string }>({
+/** `merge`: what is not given stays, keys and devices one by one. Merged here, of what is there now, so that of many PATCHes at once none undoes another. */
+export const updateProfile = defineCommand<{ project: string; name: string; put: Partial<ProfilePut>; merge?: boolean; ifMatch?: string }>({
   name: 'profiles.update',
-  run(ctx, { project, name, put, ifMatch }) {
+  run(ctx, { project, name, put, merge = false, ifMatch }) {
     const current = profile(ctx.sql, project, name);
     checkEtag(ifMatch, profileEtag(current));
-    const { description, config, devices } = put;
+    const base = merge ? current : { description: '', config: {}, devices: {} };
+    const description = put.description ?? base.description;
+    const config = { ...base.config, ...put.config };
+    const devices = { ...base.devices, ...put.devices };
     // Plain SQL: profile updates are a hot command (a script that patches a hundred of them).
     ctx.sql.run(
       'UPDATE profiles SET description = ?, config = ?, devices = ? WHERE id = ?',

@@ -7,8 +7,8 @@ export default defineConfig({
     include: ['apps/*/src/**/*.spec.ts', 'libs/*/src/**/*.spec.ts'],
     pool: 'forks',
     maxWorkers: 2,
-    // These tests share one machine with whatever else it does; what fails twice is broken.
-    retry: 1,
+    // These tests share one machine with whatever else it does; what fails three times is broken.
+    retry: 2,
     testTimeout: 30_000,
     hookTimeout: 30_000,
   },

@@ -9,7 +9,7 @@ export default defineConfig({
     include: ['test/conformance/**/*.it.ts'],
     pool: 'forks',
     fileParallelism: false,
-    retry: 1,
+    retry: 2,
     testTimeout: 60_000,
     hookTimeout: 60_000,
     passWithNoTests: true,

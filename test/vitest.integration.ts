@@ -10,8 +10,8 @@ export default defineConfig({
     include: process.env.MUSTER_SOAK ? ['test/integration/**/*.soak.ts'] : ['test/integration/**/*.it.ts', 'libs/*/src/**/*.it.ts'],
     pool: 'forks',
     fileParallelism: false,
-    // These tests share one machine with whatever else it does; what fails twice is broken.
-    retry: 1,
+    // These tests share one machine with whatever else it does; what fails three times is broken.
+    retry: 2,
     testTimeout: 60_000,
     hookTimeout: 60_000,
     passWithNoTests: true,
